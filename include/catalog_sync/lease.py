@@ -1,0 +1,80 @@
+"""One writer at a time: the retailer's lease, whose token is the plan number.
+
+Whoever plans takes the lease and thereby the next plan number. The lease itself may expire or be taken over at any time; what
+protects Amazon's catalog is the number: an attempt is only recorded (and so only sent) while the lease still carries the
+attempt's own plan number. That is a fencing token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from catalog_sync.errors import RetryLater
+from catalog_sync.ledger import LedgerTable
+
+if TYPE_CHECKING:
+    from catalog_sync.run import Run
+
+#: Seconds without a request after which another run may take the lease over. Each request renews it; the longest silence of a
+#: live sender is its in-task wait (60 s) plus a task retry.
+LEASE_SECONDS = 900.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds the lease: ``token`` is the last plan number; ``held_until`` is 0 when it was given up."""
+
+    token: int = 0
+    owner: str = ""
+    held_until: float = 0.0
+
+
+class Lease:
+    """The lease of one retailer in the ledger."""
+
+    def __init__(self, ledger: LedgerTable, retailer: str) -> None:
+        self.ledger = ledger
+        self.key = (f"LEASE#{retailer}", "LEASE")
+
+    @classmethod
+    def of(cls, run: Run) -> Lease:
+        """Return the lease of the run's retailer."""
+        return cls(run.ledger, run.settings.retailer)
+
+    def read(self) -> Holder:
+        """Return who holds the lease now."""
+        item = self.ledger.get(*self.key)
+        if item is None:
+            return Holder()
+        return Holder(int(item["token"]), str(item["owner"]), float(item.get("held_until", 0)))
+
+    def take(self, owner: str, now: float) -> int:
+        """Take the lease for ``owner`` and return its token, one higher than the last.
+
+        :raises RetryLater: another run holds it; ``after`` says how long to wait before asking again.
+        """
+        while True:
+            last = self.read()
+            if last.held_until > now and last.owner != owner:
+                raise RetryLater(
+                    f"run {last.owner} is sending (plan {last.token}); one run sends at a time",
+                    after=min(last.held_until - now, 30.0),
+                )
+            changes = {"token": last.token + 1, "owner": owner, "held_until": now + LEASE_SECONDS}
+            condition = "#token = :last" if last.token else "attribute_not_exists(#pk)"
+            values = {"last": last.token} if last.token else None
+            if self.ledger.update(*self.key, changes, condition, values):
+                return last.token + 1
+
+    def renewal(self, token: int, now: float) -> dict[str, Any]:
+        """Return the transaction part that renews the lease and holds only while its token is ``token``."""
+        return {
+            "Update": LedgerTable.update_request(
+                *self.key, {"held_until": now + LEASE_SECONDS}, "#token = :token", {"token": token}
+            )
+        }
+
+    def release(self, token: int) -> bool:
+        """Give the lease up if ``token`` is still its token; tell whether it was."""
+        return self.ledger.update(*self.key, {"held_until": 0}, "#token = :token", {"token": token})

@@ -1,0 +1,179 @@
+"""The ledger: one DynamoDB table that says what was sent, under which ingestion id, and how far it got.
+
+Keys (``pk`` / ``sk``), every decision a strongly consistent read of a primary key:
+
+    LEASE#<retailer>      / LEASE                   who may send (see ``lease``)
+    PLANS#<retailer>      / <plan number>           which run made which plan
+    RATE#<slot>           / TICKET                  one request may start at that instant (see ``tickets``)
+    RUN#<run>             / RUN                     the run: its plan, how many batches are sent, whether sending is halted
+    RUN#<run>             / BATCH#<n>               one batch
+    RUN#<run>             / ATTEMPT#<n>#<attempt>   one request to Amazon for a range of the batch's items
+    OPEN#<retailer>       / <run>#<n>#<attempt>     pointer to an attempt that is not settled
+    INGESTION#<id>        / ATTEMPT                 ingestion id → attempt
+    INGESTION#<id>        / NOTICE                  the furthest state that a notice reported, perhaps before our own write
+
+Items that are settled carry ``expires_at`` and go by DynamoDB's TTL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from catalog_sync.errors import Misconfigured
+
+_TO = TypeSerializer()
+_FROM = TypeDeserializer()
+
+Item = dict[str, Any]
+
+
+class ConditionFailed(Exception):
+    """A conditional write found another state. ``reasons`` holds, per write of a transaction, whether it was the cause."""
+
+    def __init__(self, reasons: list[bool]) -> None:
+        super().__init__(f"condition failed: {reasons}")
+        self.reasons = reasons
+
+
+def pack(item: Item) -> dict[str, Any]:
+    """Return the item in DynamoDB's typed form; floats become numbers, ``None`` values are left out."""
+    return {
+        key: _TO.serialize(Decimal(repr(value)) if isinstance(value, float) else value)
+        for key, value in item.items()
+        if value is not None
+    }
+
+
+def unpack(raw: dict[str, Any]) -> Item:
+    """Return the item of its typed form; numbers become ``int`` where integral, else ``float``."""
+    return {key: _plain(_FROM.deserialize(value)) for key, value in raw.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
+
+
+class LedgerTable:
+    """The table, as few calls as the domain needs.
+
+    :param client: a boto3 DynamoDB client.
+    :param name: the table's name.
+    :raises Misconfigured: (every call) the table does not exist or may not be used.
+    """
+
+    def __init__(self, client: Any, name: str) -> None:
+        self.client = client
+        self.name = name
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        """Return the item, read strongly consistent, or ``None``."""
+        answer = self._call("get_item", Key=pack({"pk": pk, "sk": sk}), ConsistentRead=True)
+        return unpack(answer["Item"]) if "Item" in answer else None
+
+    def query(self, pk: str, prefix: str = "") -> Iterator[Item]:
+        """Yield the items under ``pk`` whose ``sk`` begins with ``prefix``, in order, read strongly consistent."""
+        arguments: dict[str, Any] = {
+            "KeyConditionExpression": "pk = :pk" + (" AND begins_with(sk, :prefix)" if prefix else ""),
+            "ExpressionAttributeValues": pack({":pk": pk, **({":prefix": prefix} if prefix else {})}),
+            "ConsistentRead": True,
+        }
+        while True:
+            page = self._call("query", **arguments)
+            yield from (unpack(raw) for raw in page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def put_new(self, item: Item) -> bool:
+        """Write the item unless its key is taken; tell whether it was written."""
+        try:
+            self._call("put_item", Item=pack(item), ConditionExpression="attribute_not_exists(pk)")
+        except ConditionFailed:
+            return False
+        return True
+
+    def update(self, pk: str, sk: str, changes: Item, condition: str = "", values: Item | None = None) -> bool:
+        """Set the attributes of ``changes`` (``None`` removes one); tell whether ``condition`` let it through.
+
+        ``condition`` may name any attribute as ``#name`` and the entries of ``values`` as ``:name``.
+        """
+        try:
+            self._call("update_item", **self.update_request(pk, sk, changes, condition, values))
+        except ConditionFailed:
+            return False
+        return True
+
+    @staticmethod
+    def update_request(
+        pk: str, sk: str, changes: Item, condition: str = "", values: Item | None = None
+    ) -> dict[str, Any]:
+        """Return the request of ``update``, for a transaction."""
+        import re
+
+        sets = [f"#{key} = :set_{key}" for key, value in changes.items() if value is not None]
+        removes = [f"#{key}" for key, value in changes.items() if value is None]
+        expression = " ".join(
+            [*([f"SET {', '.join(sets)}"] if sets else []), *([f"REMOVE {', '.join(removes)}"] if removes else [])]
+        )
+        names = {f"#{key}": key for key in changes} | {f"#{n}": n for n in re.findall(r"#(\w+)", condition)}
+        bound = {f":set_{key}": value for key, value in changes.items() if value is not None}
+        bound |= {f":{key}": value for key, value in (values or {}).items()}
+        request: dict[str, Any] = {
+            "Key": pack({"pk": pk, "sk": sk}),
+            "UpdateExpression": expression,
+            "ExpressionAttributeNames": names,
+        }
+        if bound:
+            request["ExpressionAttributeValues"] = pack(bound)
+        if condition:
+            request["ConditionExpression"] = condition
+        return request
+
+    def add(self, pk: str, sk: str, attribute: str, amount: int = 1) -> int:
+        """Add ``amount`` to a counter and return its new value."""
+        answer = self._call(
+            "update_item",
+            Key=pack({"pk": pk, "sk": sk}),
+            UpdateExpression="ADD #a :n",
+            ExpressionAttributeNames={"#a": attribute},
+            ExpressionAttributeValues=pack({":n": amount}),
+            ReturnValues="UPDATED_NEW",
+        )
+        return int(unpack(answer["Attributes"])[attribute])
+
+    def delete(self, pk: str, sk: str) -> None:
+        """Delete the item, if it is there."""
+        self._call("delete_item", Key=pack({"pk": pk, "sk": sk}))
+
+    def transact(self, writes: list[dict[str, Any]]) -> None:
+        """Do all the writes or none. Each is ``{"Put"|"Update"|"Delete"|"ConditionCheck": request}`` without the table's name.
+
+        :raises ConditionFailed: a condition did not hold; ``reasons`` tells whose.
+        """
+        items = [{kind: {"TableName": self.name, **request}} for write in writes for kind, request in write.items()]
+        self._call("transact_write_items", table=False, TransactItems=items)
+
+    def _call(self, operation: str, table: bool = True, **arguments: Any) -> Any:
+        try:
+            return getattr(self.client, operation)(**({"TableName": self.name} if table else {}), **arguments)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code == "ConditionalCheckFailedException":
+                raise ConditionFailed([True]) from None
+            if code == "TransactionCanceledException":
+                reasons = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
+                if "ConditionalCheckFailed" in reasons:
+                    raise ConditionFailed([reason == "ConditionalCheckFailed" for reason in reasons]) from None
+            if code in ("ResourceNotFoundException", "AccessDeniedException", "UnrecognizedClientException"):
+                raise Misconfigured(
+                    f"ledger table {self.name!r}: {code}; create it from include/cloudformation/catalog-sync.yaml, "
+                    "or mend ledger.table, the region or the permissions of the AWS connection"
+                ) from None
+            raise

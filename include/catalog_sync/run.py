@@ -1,0 +1,164 @@
+"""One run: what it was asked to do, where its things lie, and what it reads and writes through.
+
+A run is opened by every task anew. What it was asked (its options) is written once, with the first stage, and stands from then
+on: a task cleared days later does what the run was started for, not what a form says today.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from catalog_sync.aws import Aws
+from catalog_sync.clock import Clock, SystemClock
+from catalog_sync.connections import Connections
+from catalog_sync.errors import Misconfigured, shorten
+from catalog_sync.lake import Lake
+from catalog_sync.ledger import LedgerTable
+from catalog_sync.settings import Settings
+
+
+class Kind(StrEnum):
+    """Who started the run."""
+
+    NIGHT = "night"
+    BACKFILL = "backfill"
+    COMMAND = "command"
+    COLLECT = "collect"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run was asked to do.
+
+    ``stores`` and ``skus`` narrow it (empty means all); ``resend`` also sends rows that Amazon already acknowledged as they
+    are; ``follow_up`` counts the automatic runs before this one that failed with FATAL or CANCELLED.
+    """
+
+    kind: Kind = Kind.NIGHT
+    stores: tuple[str, ...] = ()
+    skus: tuple[str, ...] = ()
+    resend: bool = False
+    dry_run: bool = False
+    reason: str = ""
+    follow_up: int = 0
+
+    @classmethod
+    def of(cls, raw: dict[str, Any]) -> Options:
+        """Return the options of their JSON form."""
+        return cls(**{**raw, "kind": Kind(raw["kind"]), "stores": tuple(raw["stores"]), "skus": tuple(raw["skus"])})
+
+
+def run_name(external_id: str) -> str:
+    """Return the run's name in lake and ledger: ``external_id`` with unsafe characters replaced, and then told apart.
+
+    Airflow's run ids hold ``:`` and ``+``, which object stores and folders take badly.
+    """
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", external_id)[:180]
+    if safe == external_id:
+        return safe
+    return f"{safe}-{hashlib.sha256(external_id.encode()).hexdigest()[:6]}"
+
+
+@dataclass
+class Run:
+    """One run of the sync. Open it with ``Run.open``."""
+
+    settings: Settings
+    connections: Connections
+    run_id: str
+    asked: Options
+    clock: Clock
+    lake: Lake
+    ledger: LedgerTable
+    aws: Aws
+    #: Unique names for data files; tests pass their own.
+    token: Callable[[], str] = field(default=lambda: uuid.uuid4().hex[:12])
+
+    @classmethod
+    def open(
+        cls,
+        settings: Settings,
+        connections: Connections,
+        run_id: str,
+        options: Options | None = None,
+        clock: Clock | None = None,
+    ) -> Run:
+        """Open the run called ``run_id`` (see ``run_name``) of the deployment that ``settings`` describe."""
+        clock = clock or SystemClock()
+        aws = connections.aws(settings.aws.conn_id, settings.aws.region)
+        return cls(
+            settings=settings,
+            connections=connections,
+            run_id=run_id,
+            asked=options or Options(),
+            clock=clock,
+            lake=Lake.open(settings.lake, lambda: aws, settings.base),
+            ledger=LedgerTable(aws.client("dynamodb"), settings.ledger.table),
+            aws=aws,
+        )
+
+    def of(self, run_id: str) -> Run:
+        """Return another run of the same deployment, to read what it left."""
+        return Run(
+            self.settings, self.connections, run_id, self.asked, self.clock, self.lake, self.ledger, self.aws, self.token
+        )
+
+    @property
+    def prefix(self) -> str:
+        """The run's prefix in the lake."""
+        return f"runs/{self.run_id}"
+
+    def key(self, name: str) -> str:
+        """Return the lake key of ``name`` in this run."""
+        return f"{self.prefix}/{name}"
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What the run was asked, when it began, and the plan number that stood then; written by whoever asks first."""
+        from catalog_sync.lease import Lease
+
+        return dict(
+            self.lake.once(
+                self.key("run.json"),
+                lambda: {
+                    "run_id": self.run_id,
+                    "retailer": self.settings.retailer,
+                    "options": asdict(self.asked),
+                    "started_at": self.clock.time(),
+                    "plan_number_before": Lease.of(self).read().token,
+                },
+            )
+        )
+
+    @property
+    def options(self) -> Options:
+        """What the run was started for (not what this task was given, should the two differ)."""
+        return Options.of(self.manifest["options"])
+
+    @cached_property
+    def stores(self) -> tuple[str, ...]:
+        """Every store of the retailer, as configured.
+
+        :raises Misconfigured: the run was asked for a store that is not configured.
+        """
+        from catalog_sync.stores import load_stores
+
+        stores = load_stores(self.settings, self.connections)
+        unknown = sorted(set(self.options.stores) - set(stores))
+        if unknown:
+            raise Misconfigured(
+                f"stores = {shorten(', '.join(unknown))}: not among the configured stores ({', '.join(stores)})"
+            )
+        return stores
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The run's plan; ``BadInput`` when it has none (yet)."""
+        return dict(self.lake.get_json(self.key("plan.json")))
