@@ -1,0 +1,117 @@
+"""The rules by which outcomes change the acknowledged catalog and the refusals: pure functions of frames."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from catalog_sync.barcodes import gtin14s
+from catalog_sync.clock import utc
+from catalog_sync.fields import KEY
+from catalog_sync.tables import ACKNOWLEDGED, REFUSALS
+
+_ON = list(KEY)
+
+
+def replaced(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.DataFrame:
+    """Return the acknowledged rows of one store after the outcomes, sorted by SKU.
+
+    - An acknowledged row replaces what stands, unless what stands has a higher plan number.
+    - A failed or unknown outcome of a newer plan leaves the row but makes it dirty: nobody knows what Amazon has now.
+    - When an older attempt resolved after a newer one with other content was sent, the row is dirty too: Amazon promises
+      no order (U24).
+    - A refused row stays as it was (U35).
+
+    :param before: rows of the ``acknowledged`` table.
+    :param outcomes: rows as ``outcomes.outcomes_of`` returns them; several for a key are applied in the order of their plans.
+    """
+    ordered = outcomes.sort("plan_number", "attempt").with_columns(_turn=pl.int_range(pl.len()).over(_ON))
+    after = before
+    for _, turn in ordered.group_by("_turn", maintain_order=True):
+        after = _turn(after, turn.drop("_turn"), now)
+    return after.select(list(ACKNOWLEDGED)).sort("item_sku")
+
+
+def _turn(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.DataFrame:
+    """Apply outcomes of which each key has at most one."""
+    new = outcomes.select(
+        *_ON, "outcome", _hash="content_hash", _plan="plan_number", _sent="sent_at", _resolved="resolved_at"
+    )  # fmt: skip
+    joined = before.join(new, on=_ON, how="left")
+    newer = pl.col("_plan") > pl.col("plan_number")
+    differs = pl.col("_hash") != pl.col("content_hash")
+    acknowledged = pl.col("outcome") == "acknowledged"
+    late = acknowledged & ~newer & differs & (pl.col("_resolved") > pl.col("sent_at")) & (pl.col("_plan") < pl.col("plan_number"))
+    dirty = (
+        pl.when((pl.col("outcome") == "failed") & newer).then(pl.col("_plan") + 1)
+        .when((pl.col("outcome") == "unknown") & newer).then(pl.col("_plan"))
+        .when(late).then(pl.col("plan_number") + 1)
+    )  # fmt: skip
+    kept = joined.with_columns(dirty_until=pl.max_horizontal("dirty_until", dirty))
+    replaces = (acknowledged & (pl.col("_plan") >= pl.col("plan_number"))).fill_null(False)
+    fresh = _acknowledged(outcomes, before, now)
+    fresh = fresh.join(kept.filter(~replaces), on=_ON, how="anti")
+    return pl.concat([kept.filter(~replaces).select(list(ACKNOWLEDGED)), fresh])
+
+
+def _acknowledged(outcomes: pl.DataFrame, before: pl.DataFrame, now: float) -> pl.DataFrame:
+    """Return the rows that were acknowledged, as they will stand."""
+    standing = before.select(
+        *_ON, _old_dirty="dirty_until", _old_hash="content_hash", _old_resolved="resolved_at", _old_plan="plan_number"
+    )  # fmt: skip
+    rows = outcomes.filter(pl.col("outcome") == "acknowledged").join(standing, on=_ON, how="left")
+    still_dirty = pl.when(pl.col("_old_dirty") > pl.col("plan_number")).then(pl.col("_old_dirty"))
+    overtaken = pl.when(
+        (pl.col("_old_hash") != pl.col("content_hash"))
+        & (pl.col("_old_plan") < pl.col("plan_number"))
+        & (pl.col("_old_resolved") > pl.col("sent_at"))
+    ).then(pl.col("plan_number") + 1)
+    return rows.with_columns(
+        acknowledged_at=pl.lit(utc(now)).cast(pl.Datetime("us", "UTC")),
+        state=pl.lit("ACTIVE"),
+        dirty_until=pl.max_horizontal(still_dirty, overtaken),
+    ).select(list(ACKNOWLEDGED))
+
+
+def refused(before: pl.DataFrame, outcomes: pl.DataFrame, acknowledged: pl.DataFrame) -> pl.DataFrame:
+    """Return the refusals of one store after the outcomes.
+
+    A refused row adds its ingestion to those that refused the same content; an acknowledged one ends the refusals of its
+    content. ``acknowledged`` says which other SKU holds the row's barcode now.
+    """
+    no = outcomes.filter(pl.col("outcome") == "refused")
+    content = [*_ON, "content_hash"]
+    new = no.join(holders(no, acknowledged), on=_ON, how="left").select(
+        *content,
+        "code",
+        "message",
+        pl.concat_list("ingestion_id").alias("ingestion_ids"),
+        pl.col("resolved_at").alias("first_seen"),
+        pl.col("resolved_at").alias("last_seen"),
+        pl.col("holder").fill_null(""),
+    )
+    both = pl.concat([before.select(list(REFUSALS)), new.select(list(REFUSALS))]).sort("last_seen", maintain_order=True)
+    merged = both.group_by(content, maintain_order=True).agg(
+        pl.col("code").last(),
+        pl.col("message").last(),
+        pl.col("ingestion_ids").flatten().unique().sort(),
+        pl.col("first_seen").min(),
+        pl.col("last_seen").max(),
+        pl.col("holder").last(),
+    )
+    yes = outcomes.filter(pl.col("outcome") == "acknowledged").group_by(content).agg(_yes_at=pl.col("resolved_at").max())
+    ended = merged.join(yes, on=content, how="left").filter(
+        pl.col("_yes_at").is_null() | (pl.col("_yes_at") < pl.col("last_seen"))
+    )
+    return ended.select(list(REFUSALS)).sort("item_sku", "content_hash")
+
+
+def holders(items: pl.DataFrame, acknowledged: pl.DataFrame) -> pl.DataFrame:
+    """Return ``store_id``, ``item_sku`` and ``holder``: the other active SKU that holds a barcode of the item at Amazon."""
+    held = gtin14s(acknowledged.filter(pl.col("state") == "ACTIVE")).rename({"item_sku": "holder"})
+    claims = gtin14s(items)
+    return (
+        claims.join(held, on=["store_id", "gtin14"], how="inner")
+        .filter(pl.col("holder") != pl.col("item_sku"))
+        .group_by(_ON)
+        .agg(pl.col("holder").min())
+    )

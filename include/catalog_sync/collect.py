@@ -1,0 +1,213 @@
+"""Collecting results: notices first, then polls of what is late, and the reports archived before their links die.
+
+The ledger says what is awaited and when a round is over, never what this consumer happened to receive: several may drain one
+queue. A step imports no frame library, so the triggerer can run it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from catalog_sync.api.client import CatalogApi
+from catalog_sync.api.outcomes import Verdict
+from catalog_sync.attempts import ENDED, RUNNING, Attempt, Attempts, State
+from catalog_sync.errors import CatalogSyncError, Misconfigured
+from catalog_sync.lease import Lease
+from catalog_sync.inbox import Inbox, Received
+
+if TYPE_CHECKING:
+    from catalog_sync.run import Run
+
+log = logging.getLogger(__name__)
+
+#: Most status polls in one step, so that a step stays short and notices are not kept waiting.
+POLLS_PER_STEP = 10
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where collecting stands, after one step.
+
+    ``open``: uploads whose end or report link is awaited; ``waiting``: reports that can be archived now; ``received`` and
+    ``polled``: messages and status answers of this step; ``round_over``: archive now; ``finished``: nothing is left to do.
+    """
+
+    open: int
+    waiting: int
+    received: int
+    polled: int
+    round_over: bool
+    finished: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the progress as JSON-able counts."""
+        return asdict(self)
+
+
+class Collector:
+    """Collects the results of one run; a run of kind ``collect`` instead drains the queue for whoever sent.
+
+    :param api: the API client, by default that of the deployment.
+    :param inbox: the queue of notices, by default that of the deployment.
+    """
+
+    def __init__(self, run: Run, api: CatalogApi | None = None, inbox: Inbox | None = None) -> None:
+        from catalog_sync.run import Kind
+
+        self.run = run
+        self.attempts = Attempts(run.ledger, run.settings.retailer, run.settings.ledger.keep.total_seconds())
+        self.drains = run.asked.kind is Kind.COLLECT
+        if api is not None:
+            self.api = api
+        if inbox is not None:
+            self.inbox = inbox
+
+    @cached_property
+    def api(self) -> CatalogApi:
+        """The API client."""
+        from catalog_sync.upload import api_of
+
+        return api_of(self.run)
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """The queue of notices."""
+        return Inbox.of(self.run)
+
+    def awaited(self) -> list[Attempt]:
+        """Return the attempts whose results this collector is after."""
+        return list(self.attempts.open()) if self.drains else self.attempts.of_run(self.run.run_id)
+
+    def step(self) -> Progress:
+        """Receive and record notices, poll what is late, give up on what is too late; tell where that leaves us."""
+        received = self._receive()
+        attempts = self.awaited()
+        polled = self._poll(attempts)
+        self._give_up(attempts)
+        attempts = self.awaited()
+        now = self.run.clock.time()
+        results = self.run.settings.results
+        waiting = [a for a in attempts if _waits(a)]
+        still = sum(_is_open(a) for a in attempts)
+        oldest = min((float(a.item.get("link_at", now)) for a in waiting), default=now)
+        # A drain ends with the queue; a run waits for all that it sent.
+        nothing_comes = received == 0 if self.drains else still == 0
+        full = len(waiting) >= results.archive_batch or now - oldest >= results.archive_after.total_seconds()
+        return Progress(
+            open=still,
+            waiting=len(waiting),
+            received=received,
+            polled=polled,
+            round_over=nothing_comes or full,
+            finished=nothing_comes and not waiting,
+        )
+
+    def archive(self) -> dict[str, int]:
+        """Archive every report that waits, of any run; a link that does not work is dropped and asked for anew."""
+        archived = failed = 0
+        for attempt in self.attempts.open():
+            if not _waits(attempt):
+                continue
+            try:
+                self._archive(attempt)
+                archived += 1
+            except Misconfigured:
+                raise
+            except CatalogSyncError as error:
+                failed += 1
+                log.warning("Report of %s: %s", attempt.ingestion_id, error)
+                self.attempts.link_failed(attempt, str(error))
+        return {"archived": archived, "failed": failed}
+
+    def _archive(self, attempt: Attempt) -> None:
+        from catalog_sync import reports
+
+        data = reports.fetch(attempt.link)
+        reports.parse(data, ingestion_id=attempt.ingestion_id)
+        key = report_key(attempt)
+        self.run.lake.create_compressed(key, data)
+        self.attempts.archived(attempt, key, self.run.clock.time())
+
+    def _receive(self) -> int:
+        total = 0
+        for message in self.inbox.receive():
+            total += 1
+            self._record(message)
+        self.inbox.delete_recorded()
+        return total
+
+    def _record(self, message: Received) -> None:
+        notice = message.notice
+        if notice is None:
+            return
+        state = State(notice.status)
+        known = self.attempts.record_notice(notice.ingestion_id, state, notice.report_link, self.run.clock.time())
+        if not known:
+            log.info("Notice for %s came before we know that ingestion; it is kept", notice.ingestion_id)
+        message.recorded()
+
+    def _poll(self, attempts: list[Attempt]) -> int:
+        now = self.run.clock.time()
+        due = [a for a in attempts if _is_open(a) and self._due_at(a) <= now][:POLLS_PER_STEP]
+        if not due:
+            return 0
+        # While somebody sends, status calls keep to one ticket in nine.
+        spare = Lease.of(self.run).read().held_until > now
+        polled = 0
+        for attempt in due:
+            answer = self.api.status(attempt.ingestion_id, spare=spare)
+            polled += 1
+            self.attempts.polled(attempt, self.run.clock.time() + self._interval(attempt))
+            if answer.verdict is Verdict.ACCEPTED:
+                self.attempts.report(
+                    attempt.ingestion_id, State(answer.processing_status), answer.report_link, self.run.clock.time(), "status"
+                )
+                continue
+            log.warning("Status of %s: %s: %s", attempt.ingestion_id, answer.verdict.value, answer.message)
+            if answer.verdict is Verdict.FORBIDDEN:
+                break
+        return polled
+
+    def _due_at(self, attempt: Attempt) -> float:
+        if "next_poll_at" in attempt.item:
+            return float(attempt.item["next_poll_at"])
+        if attempt.state in ENDED:  # only the link is missing
+            return 0.0
+        return attempt.sent_at + self.run.settings.results.poll_after.total_seconds()
+
+    def _interval(self, attempt: Attempt) -> float:
+        results = self.run.settings.results
+        doubled = results.poll_every.total_seconds() * 2 ** min(int(attempt.item.get("polls", 0)), 20)
+        return min(doubled, results.poll_after.total_seconds())
+
+    def _give_up(self, attempts: list[Attempt]) -> None:
+        now = self.run.clock.time()
+        limit = self.run.settings.results.give_up_after.total_seconds()
+        for attempt in attempts:
+            if _is_open(attempt) and now - attempt.sent_at > limit:
+                log.error("No result for %s after %.0f s: its rows are unknown until one comes", attempt.ingestion_id, limit)
+                self.attempts.give_up(attempt, now)
+
+
+def report_key(attempt: Attempt) -> str:
+    """Return where the attempt's report is archived. Amazon's id is opaque, so an unsafe one is replaced by its hash."""
+    name = attempt.ingestion_id
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name):
+        name = hashlib.sha256(name.encode()).hexdigest()
+    return f"runs/{attempt.key.run_id}/reports/{name}.json.zst"
+
+
+def _waits(attempt: Attempt) -> bool:
+    return attempt.state in ENDED and bool(attempt.link) and not attempt.report_key
+
+
+def _is_open(attempt: Attempt) -> bool:
+    """Whether Amazon still works on it, or it is done and we lack the link to its report."""
+    if attempt.state in RUNNING:
+        return True
+    return attempt.state is State.DONE and not attempt.link and not attempt.report_key

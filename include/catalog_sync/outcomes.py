@@ -1,0 +1,65 @@
+"""What became of the rows of one attempt, from its archived report or from the way it ended."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from catalog_sync import reports
+from catalog_sync.attempts import Attempt, State
+from catalog_sync.clock import utc
+
+if TYPE_CHECKING:
+    from catalog_sync.run import Run
+
+#: Outcomes of a row that was sent.
+ACKNOWLEDGED, REFUSED, FAILED, UNKNOWN = "acknowledged", "refused", "failed", "unknown"
+
+_WHOLE = {
+    State.REFUSED: (REFUSED, "REQUEST_REFUSED"),
+    State.FAILED: (FAILED, "SERVER_ERROR"),
+    State.FATAL: (FAILED, "FATAL"),
+    State.CANCELLED: (FAILED, "CANCELLED"),
+}
+
+
+def outcomes_of(run: Run, attempt: Attempt) -> pl.DataFrame:
+    """Return the planned rows of the attempt with what became of each.
+
+    Columns beside those of a planned row: ``run_id``, ``attempt`` (its name), ``batch``, ``plan_number``, ``ingestion_id``,
+    ``sent_at``, ``resolved_at``, ``outcome``, ``code``, ``message``. An attempt that was REJECTED has no rows: they were sent
+    again. The same frame is kept in the run's prefix, once the end is known.
+    """
+    name = f"runs/{attempt.key.run_id}/outcomes/{attempt.key.name}.parquet"
+    if run.lake.exists(name):
+        return run.lake.get_frame(name)
+    plan = run.of(attempt.key.run_id).plan
+    rows = run.lake.get_frame(plan["batch_list"][attempt.key.batch - 1]["rows_key"])
+    rows = rows.slice(attempt.start, 0 if attempt.state is State.REJECTED else attempt.rows)
+    # A refusal in the answer itself has no ingestion id; its attempt stands for one among the distinct refusals.
+    ingestion_id = attempt.ingestion_id or f"request:{attempt.key.pointer}"
+    frame = _judged(run, attempt, rows).with_columns(
+        run_id=pl.lit(attempt.key.run_id),
+        attempt=pl.lit(attempt.key.name),
+        batch=pl.lit(attempt.key.batch),
+        plan_number=pl.lit(attempt.plan_number, dtype=pl.Int64),
+        ingestion_id=pl.lit(ingestion_id),
+        sent_at=pl.lit(utc(attempt.sent_at)).cast(pl.Datetime("us", "UTC")),
+        resolved_at=pl.lit(utc(float(attempt.item.get("ended_at", attempt.sent_at)))).cast(pl.Datetime("us", "UTC")),
+    )
+    if attempt.state in _WHOLE or attempt.report_key:
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer, compression="zstd", compression_level=1)
+        run.lake.create(name, buffer.getvalue())
+    return frame
+
+
+def _judged(run: Run, attempt: Attempt, rows: pl.DataFrame) -> pl.DataFrame:
+    if attempt.state is State.DONE and attempt.report_key:
+        report = reports.parse(run.lake.get_compressed(attempt.report_key), ingestion_id=attempt.ingestion_id)
+        return reports.outcomes(report, rows)
+    outcome, code = _WHOLE.get(attempt.state, (UNKNOWN, "NO_REPORT"))
+    message = str(attempt.item.get("message", ""))
+    return rows.with_columns(outcome=pl.lit(outcome), code=pl.lit(code), message=pl.lit(message))

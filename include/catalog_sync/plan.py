@@ -1,0 +1,208 @@
+"""The plan: which rows are sent, cut into batches that are ready to send, under a number that fences off older plans."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from catalog_sync.doubt import doubtful_rows, planned_rows
+from catalog_sync.errors import RetryLater
+from catalog_sync.fields import KEY
+from catalog_sync.lease import Lease
+from catalog_sync.payload import body, overhead
+from catalog_sync.tables import Tables
+
+if TYPE_CHECKING:
+    from catalog_sync.run import Run
+
+log = logging.getLogger(__name__)
+
+#: How long ``plan`` itself waits for another run to stop sending, in seconds, before the task is retried.
+LEASE_PATIENCE = 900.0
+
+Counts = dict[str, Counter[str]]
+
+
+def plan(run: Run) -> dict[str, Any]:
+    """Make the run's plan, or return the one that stands; the whole plan is ``plan.json``.
+
+    :returns: ``plan_number`` (0 for a dry run), ``plan_hash``, ``rows``, ``batches``, ``groups`` (the batch numbers that each
+        upload task carries; empty for a dry run) and ``dry_run``.
+    :raises RetryLater: another run is sending and did not stop in time.
+    """
+    made = run.lake.once(run.key("plan.json"), lambda: _make(run))
+    return {key: made[key] for key in ("plan_number", "plan_hash", "rows", "batches", "groups", "dry_run")}
+
+
+def cut(sizes: pl.Series, max_items: int, max_bytes: int) -> Iterator[tuple[int, int]]:
+    """Yield ``(start, stop)`` of neighbouring items that make a batch: at most ``max_items``, body at most ``max_bytes``.
+
+    :param sizes: bytes of each item's JSON. An item that alone is larger makes a batch of its own: Amazon then judges it.
+    """
+    ends = sizes.cast(pl.Int64).cum_sum()
+    start = 0
+    while start < len(sizes):
+        before = int(ends[start - 1]) if start else 0
+        stop = min(start + max_items, len(sizes))
+        # A body also has a separator per item and its frame around them.
+        room = before + max_bytes - overhead(stop - start)
+        stop = max(start + 1, min(stop, int(ends.search_sorted(room, side="right"))))
+        yield start, stop
+        start = stop
+
+
+def _make(run: Run) -> dict[str, Any]:
+    shards = run.lake.get_json(run.key("shards.json"))
+    prepared = [run.lake.get_json(run.key(f"prepare/{shard['name']}.json")) for shard in shards["shards"]]
+    counts = _counts(shards, prepared)
+    dry_run = run.options.dry_run
+    number = 0 if dry_run else _take_lease(run)
+    version = Tables(run.lake).version("acknowledged")
+    blocked = _blocked(run, number)
+    writer = _BatchWriter(run, number)
+    for manifest in prepared:
+        if manifest["candidates_key"]:
+            due = _due(run.lake.get_frame(manifest["candidates_key"]), blocked, counts)
+            writer.add(due)
+    writer.flush()
+    batches = writer.batches
+    digest = hashlib.sha256("\n".join(batch["sha256"] for batch in batches).encode()).hexdigest()
+    if not dry_run and not batches:
+        Lease.of(run).release(number)
+    if not dry_run:
+        run.ledger.update(
+            f"RUN#{run.run_id}", "RUN", {"plan_number": number, "plan_hash": digest, "batches": len(batches)}
+        )
+    log.info("Planned %s rows in %s batches, plan %s", sum(b["items"] for b in batches), len(batches), number)
+    return {
+        "plan_number": number,
+        "plan_hash": f"sha256:{digest}",
+        "rows": sum(batch["items"] for batch in batches),
+        "batches": len(batches),
+        "groups": [] if dry_run else _groups(len(batches), run.settings.api.max_upload_tasks),
+        "dry_run": dry_run,
+        "made_at": run.clock.time(),
+        "acknowledged_version": version,
+        "counts": {store: dict(count) for store, count in counts.items()},
+        "batch_list": batches,
+    }
+
+
+def _counts(shards: dict[str, Any], prepared: list[dict[str, Any]]) -> Counts:
+    counts: Counts = {}
+    for part in [shards["counts"], *(manifest["counts"] for manifest in prepared)]:
+        for store, values in part.items():
+            counts.setdefault(store, Counter()).update(values)
+    return counts
+
+
+def _take_lease(run: Run) -> int:
+    lease = Lease.of(run)
+    deadline = run.clock.time() + LEASE_PATIENCE
+    while True:
+        try:
+            number = lease.take(run.run_id, run.clock.time())
+            break
+        except RetryLater as busy:
+            if run.clock.time() >= deadline:
+                raise
+            log.info("Waiting to send: %s", busy)
+            run.clock.sleep(min(busy.after or 10.0, 10.0))
+    run.ledger.put_new(
+        {"pk": f"PLANS#{run.settings.retailer}", "sk": f"{number:012d}", "run_id": run.run_id, "at": run.clock.time()}
+    )
+    return number
+
+
+def _blocked(run: Run, number: int) -> pl.DataFrame:
+    """Return the keys that must not be sent now.
+
+    They are in doubt for less than ``give_up_after``, or another run has planned them since this run began to read its
+    sources: what we read is then older than what was sent.
+    """
+    since = run.clock.time() - run.settings.results.give_up_after.total_seconds()
+    young = doubtful_rows(run).filter(pl.col("sent_at") > since).select(KEY)
+    others = []
+    for between in range(int(run.manifest["plan_number_before"]) + 1, number):
+        made = run.ledger.get(f"PLANS#{run.settings.retailer}", f"{between:012d}")
+        if made and made["run_id"] != run.run_id:
+            others.append(str(made["run_id"]))
+    return pl.concat([young, planned_rows(run, others)]).unique().with_columns(_blocked=pl.lit(True))
+
+
+def _due(candidates: pl.DataFrame, blocked: pl.DataFrame, counts: Counts) -> pl.DataFrame:
+    marked = candidates.join(blocked, on=list(KEY), how="left", maintain_order="left").with_columns(
+        booked=pl.when(pl.col("_blocked").fill_null(False))
+        .then(pl.lit("in_doubt"))
+        .when(pl.col("hold") != "")
+        .then(pl.lit("held"))
+        .otherwise(pl.lit("planned"))
+    )
+    for store, booked, rows in marked.group_by("store_id", "booked").len().iter_rows():
+        counts.setdefault(store, Counter())[booked] += rows
+    return marked.filter(pl.col("booked") == "planned").drop("_blocked", "booked", "hold")
+
+
+def _groups(batches: int, tasks: int) -> list[list[int]]:
+    """Return the batch numbers of each upload task: one each, or neighbours together when there are more than ``tasks``."""
+    size = -(-batches // tasks) if batches else 1
+    return [list(range(first, min(first + size, batches + 1))) for first in range(1, batches + 1, size)]
+
+
+@dataclass
+class _BatchWriter:
+    """Cuts the sorted rows of one shard after the other into batches and writes them to the lake."""
+
+    run: Run
+    number: int
+    batches: list[dict[str, Any]] = field(default_factory=list)
+    rest: pl.DataFrame | None = None
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Write every full batch; what may yet grow stays for the next shard."""
+        if self.rest is not None and not self.rest.is_empty():
+            rows = pl.concat([self.rest, rows])
+        api = self.run.settings.api
+        pieces = list(cut(rows["item_bytes"], api.max_items, api.max_bytes))
+        for start, stop in pieces[:-1]:
+            self._write(rows[start:stop])
+        self.rest = rows[pieces[-1][0] :] if pieces else rows
+
+    def flush(self) -> None:
+        """Write the last, partly filled batch."""
+        if self.rest is not None and not self.rest.is_empty():
+            self._write(self.rest)
+        self.rest = None
+
+    def _write(self, rows: pl.DataFrame) -> None:
+        number = len(self.batches) + 1
+        # A plan number of its own keeps a process thought dead from writing over what a later try has planned.
+        folder = self.run.key(f"batches/{self.number:06d}")
+        if self.number == 0:
+            folder = self.run.key(f"batches/dry-{self.run.token()}")
+        payload = body(rows["item_json"])
+        ranges = rows.with_row_index("position").group_by("store_id", maintain_order=True).agg(
+            start=pl.col("position").min(), stop=pl.col("position").max() + 1
+        )  # fmt: skip
+        key, rows_key = f"{folder}/{number:05d}.json.zst", f"{folder}/{number:05d}.rows.parquet"
+        self.run.lake.put_compressed(key, payload)
+        self.run.lake.put_frame(rows_key, rows.drop("item_json", "item_bytes").with_row_index("position"))
+        self.batches.append(
+            {
+                "number": number,
+                "key": key,
+                "rows_key": rows_key,
+                "sha256": hashlib.sha256(payload).hexdigest(),
+                "items": len(rows),
+                "bytes": len(payload),
+                "ranges": [
+                    {"store": store, "start": start, "stop": stop} for store, start, stop in ranges.iter_rows()
+                ],
+            }
+        )

@@ -1,0 +1,134 @@
+"""Settling: what Amazon's reports say becomes the acknowledged catalog.
+
+Order: rows replaced, store by store → refusals → events → the attempt SETTLED in the ledger. Each step is a pure function of
+what stands and of the outcomes, so that replaying any prefix changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from catalog_sync import catalog_rows
+from catalog_sync.attempts import ENDED, Attempt, State
+from catalog_sync.clock import utc
+from catalog_sync.doubt import attempts_of
+from catalog_sync.outcomes import outcomes_of
+from catalog_sync.tables import EVENTS, Tables
+
+if TYPE_CHECKING:
+    from catalog_sync.run import Run
+
+log = logging.getLogger(__name__)
+
+#: Automatic fresh runs after FATAL or CANCELLED.
+MAX_FOLLOW_UPS = 2
+#: So many attempts are settled at once: with 10,000 rows each it bounds memory.
+CHUNK = 50
+
+
+def settle(run: Run) -> dict[str, Any]:
+    """Settle every attempt of the retailer whose end is known, late ones of earlier runs included.
+
+    :returns: ``settled`` and ``booked_unknown`` (attempts), ``late`` (attempts of other runs), ``outcomes`` (rows by outcome),
+        and ``follow_up``: whether a run from a fresh extract should follow, because an upload of this run ended FATAL or
+        CANCELLED and the limit of two is not reached.
+    """
+    now = run.clock.time()
+    attempts = attempts_of(run)
+    due = [(attempt, what) for attempt in attempts.open() if (what := _due(run, attempt, now))]
+    due.sort(key=lambda pair: (pair[0].plan_number, pair[0].key.batch, pair[0].key.number))
+    totals: Counter[str] = Counter()
+    late = 0
+    for first in range(0, len(due), CHUNK):
+        chunk = due[first : first + CHUNK]
+        frame = pl.concat([outcomes_of(run, attempt) for attempt, _ in chunk])
+        _apply(run, frame, now)
+        for attempt, what in chunk:
+            mine = frame.filter((pl.col("run_id") == attempt.key.run_id) & (pl.col("attempt") == attempt.key.name))
+            counts = Counter(dict(mine.group_by("outcome").len().iter_rows()))
+            totals += counts
+            if attempt.key.run_id != run.run_id and what == "settle":
+                late += 1
+                _book_late(run, attempt, mine)
+            if what == "settle":
+                attempts.settle(attempt, run.run_id, now)
+            else:
+                attempts.booked(attempt, run.run_id)
+    own = attempts.of_run(run.run_id)
+    broken = [a.key.name for a in own if a.item.get("ended_as", a.state) in (State.FATAL, State.CANCELLED)]
+    return {
+        "settled": sum(what == "settle" for _, what in due),
+        "booked_unknown": sum(what == "book" for _, what in due),
+        "late": late,
+        "outcomes": dict(totals),
+        "broken": broken,
+        "follow_up": bool(broken) and run.options.follow_up < MAX_FOLLOW_UPS,
+    }
+
+
+def _due(run: Run, attempt: Attempt, now: float) -> str:
+    """Return ``settle`` when the attempt's end is known, ``book`` when it is unknown for now, else nothing."""
+    results = run.settings.results
+    if attempt.state in (State.REJECTED, State.REFUSED, State.FAILED, State.CANCELLED, State.FATAL):
+        return "settle"
+    if attempt.state is State.DONE and attempt.report_key:
+        return "settle"
+    if now - attempt.sent_at > results.horizon.total_seconds():
+        return "settle"
+    given_up = attempt.state is State.UNKNOWN or (
+        attempt.state not in ENDED and now - attempt.sent_at > results.give_up_after.total_seconds()
+    )
+    return "book" if given_up and "booked_in" not in attempt.item else ""
+
+
+def _apply(run: Run, outcomes: pl.DataFrame, now: float) -> None:
+    tables = Tables(run.lake)
+    for (store,), rows in outcomes.group_by("store_id", maintain_order=True):
+        tables.replace("acknowledged", str(store), lambda before, rows=rows: catalog_rows.replaced(before, rows, now))
+        standing = tables.read("acknowledged", [str(store)])
+        if rows["outcome"].is_in(["refused", "acknowledged"]).any():
+            tables.replace(
+                "refusals", str(store), lambda before, rows=rows, standing=standing: catalog_rows.refused(before, rows, standing)
+            )
+    events = outcomes.select(
+        "run_id", "store_id", "item_sku", pl.col("outcome").alias("what"), "code", "message", "ingestion_id",
+        pl.col("resolved_at").alias("at"),
+    )  # fmt: skip
+    add_events(tables, events)
+
+
+def add_events(tables: Tables, events: pl.DataFrame) -> None:
+    """Add events to the table, each once however often it is added."""
+    for (run_id,), mine in events.group_by("run_id"):
+        tables.replace(
+            "events",
+            str(run_id),
+            lambda before, mine=mine: pl.concat([before, mine.select(list(EVENTS)).cast(EVENTS)])
+            .unique(maintain_order=False)
+            .sort("item_sku", "store_id", "at", "what", "code", "ingestion_id"),
+        )
+
+
+def _book_late(run: Run, attempt: Attempt, outcomes: pl.DataFrame) -> None:
+    """Leave for the books of this run what it settled of another run's attempt."""
+    counts: dict[str, dict[str, int]] = {}
+    for store, outcome, rows in outcomes.group_by("store_id", "outcome").len().iter_rows():
+        counts.setdefault(store, {})[outcome] = rows
+    run.ledger.update(
+        f"RUN#{run.run_id}", f"LATE#{attempt.key.pointer}", {"of_run": attempt.key.run_id, "counts": counts}
+    )
+
+
+def record_prepared(run: Run, names: Iterable[str]) -> None:
+    """Add the events of what the run did not send: rejected, suspended, in doubt and held rows."""
+    tables = Tables(run.lake)
+    frames = [run.lake.get_frame(key) for key in names]
+    if frames:
+        at = utc(float(run.manifest["started_at"]))
+        rows = pl.concat(frames).with_columns(run_id=pl.lit(run.run_id), ingestion_id=pl.lit(""), at=pl.lit(at))
+        add_events(tables, rows)

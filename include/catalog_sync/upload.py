@@ -1,0 +1,241 @@
+"""Sending batches: one attempt after the other, each recorded before it starts, until every row was sent or refused.
+
+This runs in the upload tasks, so nothing here imports a frame library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import deque
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential_jitter
+
+from catalog_sync.api.client import CatalogApi
+from catalog_sync.api.outcomes import Answer, Verdict
+from catalog_sync.attempts import Attempt, AttemptKey, Attempts, State
+from catalog_sync.errors import BadInput, CatalogSyncError, Misconfigured, RetryLater
+from catalog_sync.lease import Lease
+from catalog_sync.tickets import Tickets
+
+if TYPE_CHECKING:
+    from catalog_sync.run import Run
+
+log = logging.getLogger(__name__)
+
+#: Most requests that looking for bad rows in one batch may cost; then what is left of it is refused whole.
+SEARCH_BUDGET = 40
+#: Seconds of waiting inside the task before a busy API is left to a retry of the task.
+PATIENCE = 60.0
+#: Sends of one range whose end stays unknown before the task is left to a retry.
+AMBIGUOUS_TRIES = 3
+#: After a 403 the run's other upload tasks stop for this many seconds.
+HALT_SECONDS = 600.0
+
+#: Amazon rejected the request for something in it, so the range is searched for what is to blame.
+_SEARCHED = frozenset({Verdict.REJECTED, Verdict.REJECTED_STORES})
+_AGAIN = frozenset({Verdict.RETRY_LATER, Verdict.NOT_SENT, Verdict.AMBIGUOUS})
+
+Range = tuple[int, int]
+
+
+class UploadFailed(CatalogSyncError):
+    """Amazon failed on a batch and advised no retry; its rows are derived again by the next run."""
+
+
+def api_of(run: Run) -> CatalogApi:
+    """Return the API client of the run's deployment, paced by the shared tickets."""
+    tickets = Tickets(run.ledger.client, run.settings.ledger.table, run.clock, run.settings.api.rate)
+    return CatalogApi.from_connection(run.settings, run.connections, run.clock, tickets)
+
+
+def upload(run: Run, batches: Iterable[int], api: CatalogApi | None = None) -> dict[str, Any]:
+    """Send the given batches of the run's plan (numbers from 1), resuming where an earlier try stopped.
+
+    :returns: ``batches``, ``items``, ``requests`` and ``refused`` (rows that Amazon refused synchronously).
+    :raises Superseded: a newer plan exists; nothing (more) was sent.
+    :raises Misconfigured: Amazon answered 403; sending of the whole run is halted.
+    :raises RetryLater: the API stayed busy or unreachable.
+    :raises UploadFailed: Amazon failed on a range and advised no retry; the other ranges were sent.
+    """
+    plan = run.plan
+    api = api or api_of(run)
+    total = {"batches": 0, "items": 0, "requests": 0, "refused": 0}
+    failures: list[str] = []
+    for number in batches:
+        sender = _BatchSender(run, api, plan["plan_number"], plan["batch_list"][number - 1])
+        sender.send_all()
+        total["batches"] += 1
+        total["items"] += sender.batch["items"]
+        total["requests"] += sender.requests
+        total["refused"] += sender.refused
+        failures += sender.failures
+        _mark_sent(run, plan, number)
+    if failures:
+        raise UploadFailed("; ".join(failures))
+    return total
+
+
+def uncovered(items: int, attempts: Iterable[Attempt]) -> list[Range]:
+    """Return the ranges of a batch that no attempt has brought to Amazon or to an end in this run.
+
+    An attempt that is still SENDING (its process died, or its answer was lost) covers nothing: its range is sent again.
+    """
+    covered = sorted(
+        (a.start, a.stop) for a in attempts if a.state not in (State.SENDING, State.REJECTED)
+    )  # fmt: skip
+    gaps, at = [], 0
+    for start, stop in covered:
+        if start > at:
+            gaps.append((at, start))
+        at = max(at, stop)
+    if at < items:
+        gaps.append((at, items))
+    return gaps
+
+
+def _mark_sent(run: Run, plan: dict[str, Any], number: int) -> None:
+    """Count the batch as sent, once; whoever sends the last one gives up the lease."""
+    now = run.clock.time()
+    batch = plan["batch_list"][number - 1]
+    changes = {"state": "SENT", "sent_at": now, "items": batch["items"], "bytes": batch["bytes"], "run_id": run.run_id}
+    if run.ledger.update(f"RUN#{run.run_id}", f"BATCH#{number:05d}", changes, "attribute_not_exists(#sent_at)"):
+        sent = run.ledger.add(f"RUN#{run.run_id}", "RUN", "batches_sent")
+        if sent >= plan["batches"]:
+            Lease.of(run).release(plan["plan_number"])
+
+
+class _BatchSender:
+    def __init__(self, run: Run, api: CatalogApi, plan_number: int, batch: dict[str, Any]) -> None:
+        self.run = run
+        self.api = api
+        self.plan_number = plan_number
+        self.batch = batch
+        self.attempts = Attempts(run.ledger, run.settings.retailer, run.settings.ledger.keep.total_seconds())
+        earlier = self.attempts.of_batch(run.run_id, batch["number"])
+        self.next_number = max((a.key.number for a in earlier), default=0) + 1
+        # What the search for bad rows has cost so far, also in earlier tries of this task.
+        self.searched = sum(a.item.get("verdict") in _SEARCHED for a in earlier)
+        self.work = deque(uncovered(batch["items"], earlier))
+        self.requests = 0
+        self.refused = 0
+        self.failures: list[str] = []
+
+    @cached_property
+    def payload(self) -> bytes:
+        data = self.run.lake.get_compressed(self.batch["key"])
+        if hashlib.sha256(data).hexdigest() != self.batch["sha256"]:
+            raise BadInput(f"{self.batch['key']}: its bytes are not those that were planned; nothing is sent. Start a new run")
+        return data
+
+    @cached_property
+    def items(self) -> list[Any]:
+        return list(json.loads(self.payload)["catalogItems"])
+
+    def body(self, start: int, stop: int) -> bytes:
+        if (start, stop) == (0, self.batch["items"]):
+            return self.payload
+        return json.dumps({"catalogItems": self.items[start:stop]}, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def send_all(self) -> None:
+        """Send every range that is still due."""
+        while self.work:
+            start, stop = self.work.popleft()
+            attempt, answer = self._send_patiently(start, stop)
+            if answer.verdict in _SEARCHED:
+                self._search(attempt, answer)
+            elif answer.verdict is Verdict.FORBIDDEN:
+                self._halt(answer)
+            elif answer.verdict is Verdict.FAILED:
+                self.failures.append(f"batch {self.batch['number']} rows {start}–{stop}: {answer.message}")
+            elif answer.verdict in _AGAIN:
+                raise RetryLater(
+                    f"batch {self.batch['number']}: {answer.verdict.value} after {PATIENCE:.0f} s of trying: {answer.message}",
+                    after=answer.retry_after,
+                )
+
+    def _search(self, attempt: Attempt, answer: Answer) -> None:
+        """Narrow a rejected range down: by store when stores are to blame, else by halves; a smallest range is refused."""
+        start, stop = attempt.start, attempt.stop
+        self.searched += 1
+        parts = self._by_store(start, stop) if answer.verdict is Verdict.REJECTED_STORES else _halves(start, stop)
+        spent = self.searched >= SEARCH_BUDGET
+        if len(parts) > 1 and not spent:
+            self._end(attempt, answer, State.REJECTED)
+            self.work.extendleft(reversed(parts))
+            return
+        if spent and stop - start > 1:
+            log.error("Batch %s: %s requests did not find its bad rows; rows %s–%s are refused whole: %s",
+                      self.batch["number"], self.searched, start, stop, answer.message)  # fmt: skip
+        self._end(attempt, answer, State.REFUSED)
+        self.refused += stop - start
+
+    def _by_store(self, start: int, stop: int) -> list[Range]:
+        pieces = ((max(start, r["start"]), min(stop, r["stop"])) for r in self.batch["ranges"])
+        return [(first, last) for first, last in pieces if first < last]
+
+    def _halt(self, answer: Answer) -> None:
+        self.attempts.halt(self.run.run_id, answer.message, self.run.clock.time() + HALT_SECONDS)
+        raise Misconfigured(f"Amazon refuses us (403): {answer.message}. Sending is halted; results are still collected")
+
+    def _send_patiently(self, start: int, stop: int) -> tuple[Attempt, Answer]:
+        ambiguous = 0
+
+        def enough(state: RetryCallState) -> bool:
+            nonlocal ambiguous
+            last = state.outcome.result()[1] if state.outcome else None
+            ambiguous += bool(last and last.verdict is Verdict.AMBIGUOUS)
+            return state.idle_for >= PATIENCE or ambiguous >= AMBIGUOUS_TRIES
+
+        backoff = wait_exponential_jitter(initial=1, max=20, jitter=1)
+
+        def pause(state: RetryCallState) -> float:
+            last: Answer | None = state.outcome.result()[1] if state.outcome else None
+            advised = (last.retry_after or 0.0) if last else 0.0
+            return max(advised, backoff(state))
+
+        retrying = Retrying(
+            retry=retry_if_result(lambda result: result[1].verdict in _AGAIN),
+            stop=enough,
+            wait=pause,
+            sleep=self.run.clock.sleep,
+            retry_error_callback=_last_result,
+        )
+        result: tuple[Attempt, Answer] = retrying(self._send_once, start, stop)
+        return result
+
+    def _send_once(self, start: int, stop: int) -> tuple[Attempt, Answer]:
+        key = AttemptKey(self.run.run_id, self.batch["number"], self.next_number)
+        data = self.body(start, stop)
+        attempt = self.attempts.begin(key, start, stop, self.plan_number, self.run.clock.time())
+        self.next_number += 1
+        self.requests += 1
+        answer = self.api.upload(data)
+        if answer.verdict is Verdict.ACCEPTED:
+            self.attempts.accepted(attempt, answer.ingestion_id, self.run.clock.time(), answer.latency)
+            log.info("Batch %s rows %s–%s: accepted as %s", key.batch, start, stop, answer.ingestion_id)
+        elif answer.verdict is Verdict.AMBIGUOUS:
+            self.attempts.doubtful(attempt, answer)
+            log.warning("Batch %s rows %s–%s: no telling whether Amazon has it: %s", key.batch, start, stop, answer.message)
+        elif answer.verdict not in _SEARCHED:
+            self._end(attempt, answer, State.FAILED if answer.verdict is Verdict.FAILED else State.REJECTED)
+            log.warning("Batch %s rows %s–%s: %s: %s", key.batch, start, stop, answer.verdict.value, answer.message)
+        return attempt, answer
+
+    def _end(self, attempt: Attempt, answer: Answer, state: State) -> None:
+        self.attempts.ended(attempt, state, self.run.clock.time(), answer)
+
+
+def _halves(start: int, stop: int) -> list[Range]:
+    middle = (start + stop) // 2
+    return [(start, middle), (middle, stop)] if start < middle else [(start, stop)]
+
+
+def _last_result(state: RetryCallState) -> Any:
+    if state.outcome is None:
+        raise RuntimeError("tenacity gave up before the first try")
+    return state.outcome.result()
