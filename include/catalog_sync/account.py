@@ -1,0 +1,232 @@
+"""Accounting: the books of a run are gathered, checked, written once, and the run fails when anything is missing."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from catalog_sync import books
+from catalog_sync.attempts import Attempt, State
+from catalog_sync.doubt import attempts_of
+from catalog_sync.errors import BooksDoNotBalance, CatalogSyncError
+from catalog_sync.lease import Lease
+from catalog_sync.tables import Tables
+
+if TYPE_CHECKING:
+    from catalog_sync.run import Run
+
+log = logging.getLogger(__name__)
+
+#: What became of a planned row, in the order in which a later attempt's word outranks an earlier one's.
+_UNSENT, _UNKNOWN, _FAILED, _REFUSED, _ACKNOWLEDGED = range(5)
+_COLUMN = ("unsent", "unknown", "failed", "refused", "acknowledged")
+_CODE = {name: code for code, name in enumerate(_COLUMN)}
+
+
+class Incomplete(CatalogSyncError):
+    """The books balance, but not all that was due has been done."""
+
+
+def account(run: Run) -> dict[str, Any]:
+    """Gather and check the run's books, write them, and give up the lease if the run still has it.
+
+    :returns: the books: ``run_id``, ``state`` (``complete``, ``incomplete``, ``unbalanced``), ``stores`` and ``total`` (lines of
+        ``books``), ``catalog``, ``late`` (what was settled of other runs), ``problems``, ``plan`` and the counts of repairs,
+        warnings and rejects by code. Complete books are ``books.json`` and are never rewritten.
+    """
+    made = gather(run)
+    if made["plan"].get("plan_number"):
+        Lease.of(run).release(made["plan"]["plan_number"])
+    if made["state"] == "complete":
+        made = run.lake.once(run.key("books.json"), lambda: made)
+    else:
+        run.lake.put_json(run.key("books-incomplete.json"), made)
+    return dict(made)
+
+
+def check(made: dict[str, Any]) -> None:
+    """Raise when the books are not complete.
+
+    :raises BooksDoNotBalance: a row is unaccounted for.
+    :raises Incomplete: rows were not sent, failed, or have no result; the message says how many and why.
+    """
+    if made["state"] == "unbalanced":
+        raise BooksDoNotBalance(f"run {made['run_id']}: {'; '.join(made['problems'])}")
+    if made["state"] == "incomplete":
+        raise Incomplete(f"run {made['run_id']}: {'; '.join(made['problems'])}")
+
+
+def gather(run: Run) -> dict[str, Any]:
+    """Return the run's books as they stand now, without writing anything."""
+    planned = run.lake.exists(run.key("plan.json"))
+    plan = run.plan if planned else {}
+    lines, codes = _read_side(run, plan)
+    late = _late(run)
+    unbalanced: list[str] = []
+    catalog: dict[str, Any] = {}
+    if planned and not plan["dry_run"]:
+        results = _row_results(run, plan)
+        for store, counts in _sent_side(plan, results).items():
+            lines.setdefault(store, Counter()).update(counts)
+        catalog = _catalog(run, plan)
+        unbalanced += books.catalog_problems(catalog)
+    elif planned:
+        for counts in lines.values():
+            counts["unsent"] = counts["planned"]
+    stores = {store: books.line(counts) for store, counts in sorted(lines.items())}
+    unbalanced += books.problems(stores) if planned else []
+    whole = books.total(stores.values())
+    missing = _missing(planned, plan, whole)
+    state = "unbalanced" if unbalanced else "incomplete" if missing else "complete"
+    return {
+        "run_id": run.run_id,
+        "retailer": run.settings.retailer,
+        "state": state,
+        "dry_run": run.options.dry_run,
+        "started_at": run.manifest["started_at"],
+        "accounted_at": run.clock.time(),
+        "plan": {key: plan[key] for key in ("plan_number", "plan_hash", "rows", "batches") if key in plan},
+        "stores": stores,
+        "total": whole,
+        "catalog": catalog,
+        "late": late,
+        "problems": unbalanced or missing,
+        **codes,
+    }
+
+
+def _read_side(run: Run, plan: dict[str, Any]) -> tuple[dict[str, Counter[str]], dict[str, Any]]:
+    """Return the counts up to the plan by store, and how often each rule repaired, warned or rejected."""
+    codes: dict[str, Counter[str]] = {"repaired": Counter(), "warned": Counter(), "rejected": Counter()}
+    transforms: dict[str, dict[str, int]] = {}
+    for source in run.settings.sources:
+        key = run.key(f"extract/{source.name}.json")
+        if run.lake.exists(key):
+            manifest = run.lake.get_json(key)
+            if manifest["unreadable"]:
+                codes["rejected"]["ROW_UNREADABLE"] += manifest["unreadable"]
+            if manifest["read"] != manifest["rows"]:
+                transforms[source.name] = {"before": manifest["read"], "after": manifest["rows"]}
+    if run.lake.exists(run.key("shards.json")):
+        for shard in run.lake.get_json(run.key("shards.json"))["shards"]:
+            key = run.key(f"prepare/{shard['name']}.json")
+            if run.lake.exists(key):
+                manifest = run.lake.get_json(key)
+                for what, counter in codes.items():
+                    counter.update(manifest[what])
+    lines = {store: Counter(counts) for store, counts in plan.get("counts", {}).items()}
+    return lines, {**{what: dict(counter) for what, counter in codes.items()}, "transformed": transforms}
+
+
+def _row_results(run: Run, plan: dict[str, Any]) -> list[np.ndarray]:
+    """Return, for each batch, what became of each of its rows (the codes above), however often it was sent."""
+    results = [np.full(batch["items"], _UNSENT, dtype=np.int8) for batch in plan["batch_list"]]
+    for attempt in attempts_of(run).of_run(run.run_id):
+        rows = results[attempt.key.batch - 1][attempt.start : attempt.stop]
+        told = _told(run, attempt)
+        # A word about the row itself outranks an end without one; between two words the later attempt's counts.
+        heard = (told >= rows) | (told >= _REFUSED)
+        rows[heard] = told[heard]
+    return results
+
+
+def _told(run: Run, attempt: Attempt) -> np.ndarray:
+    ended = State(attempt.item.get("ended_as", attempt.state.value))
+    if ended is State.REJECTED:
+        return np.full(attempt.rows, _UNSENT, dtype=np.int8)
+    key = run.key(f"outcomes/{attempt.key.name}.parquet")
+    if run.lake.exists(key):
+        outcome = run.lake.get_frame(key, ["outcome"])["outcome"]
+        return outcome.replace_strict(_CODE, return_dtype=pl.Int8).to_numpy().copy()
+    broken = ended in (State.FAILED, State.FATAL, State.CANCELLED)
+    return np.full(attempt.rows, _FAILED if broken else _UNKNOWN, dtype=np.int8)
+
+
+def _sent_side(plan: dict[str, Any], results: list[np.ndarray]) -> dict[str, Counter[str]]:
+    lines: dict[str, Counter[str]] = {}
+    for batch, rows in zip(plan["batch_list"], results, strict=True):
+        for piece in batch["ranges"]:
+            counts = np.bincount(rows[piece["start"] : piece["stop"]], minlength=len(_COLUMN))
+            store = lines.setdefault(piece["store"], Counter())
+            for column, number in zip(_COLUMN, counts, strict=True):
+                store[column] += int(number)
+            store["sent"] += int(counts.sum() - counts[_UNSENT])
+    return lines
+
+
+def _catalog(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Return, per store whose rows were settled, the active items before and after, and what should explain the difference.
+
+    Before is the table as the plan saw it; what explains it is read from the outcomes that were settled since.
+    """
+    settled = [_outcome_keys(run, f"runs/{run.run_id}/outcomes/")]
+    settled += [
+        run.lake.get_frame(f"runs/{run_id}/outcomes/{name}.parquet", ["store_id", "item_sku", "outcome"])
+        for run_id, name in _late_attempts(run)
+        if run.lake.exists(f"runs/{run_id}/outcomes/{name}.parquet")
+    ]
+    keys = pl.concat(settled).filter(pl.col("outcome") == "acknowledged").select("store_id", "item_sku").unique()
+    stores = sorted(keys["store_id"].unique())
+    if not stores:
+        return {}
+    tables, columns = Tables(run.lake), ["store_id", "item_sku", "state"]
+    version = plan["acknowledged_version"]
+    before = tables.read("acknowledged", stores, columns, version) if version is not None else tables.read("acknowledged", [], columns)
+    after = tables.read("acknowledged", stores, columns)
+    gained = keys.join(before, on=["store_id", "item_sku"], how="left")
+    lines = {
+        store: {"active_before": 0, "new": 0, "reactivated": 0, "archived": 0, "active_after": 0} for store in stores
+    }
+    for frame, column in (
+        (before.filter(pl.col("state") == "ACTIVE"), "active_before"),
+        (after.filter(pl.col("state") == "ACTIVE"), "active_after"),
+        (gained.filter(pl.col("state").is_null()), "new"),
+        (gained.filter(pl.col("state") == "ARCHIVED"), "reactivated"),
+    ):
+        for store, rows in frame.group_by("store_id").len().iter_rows():
+            lines[store][column] = rows
+    return lines
+
+
+def _outcome_keys(run: Run, prefix: str) -> pl.DataFrame:
+    columns = ["store_id", "item_sku", "outcome"]
+    frames = [run.lake.get_frame(key, columns) for key in run.lake.list(prefix)]
+    return pl.concat([pl.DataFrame(schema=dict.fromkeys(columns, pl.String)), *frames])
+
+
+def _late_attempts(run: Run) -> list[tuple[str, str]]:
+    """Return the run and the name of each attempt of another run that this run settled."""
+    found = []
+    for item in run.ledger.query(f"RUN#{run.run_id}", "LATE#"):
+        run_id, batch, number = str(item["sk"]).removeprefix("LATE#").rsplit("#", 2)
+        found.append((run_id, f"{batch}-{number}"))
+    return found
+
+
+def _late(run: Run) -> list[dict[str, Any]]:
+    lines: dict[str, dict[str, Counter[str]]] = {}
+    for item in run.ledger.query(f"RUN#{run.run_id}", "LATE#"):
+        stores = lines.setdefault(str(item["of_run"]), {})
+        for store, counts in item["counts"].items():
+            stores.setdefault(store, Counter()).update({outcome: int(rows) for outcome, rows in counts.items()})
+    return [
+        {"of_run": run_id, "stores": {store: dict(counts) for store, counts in stores.items()}}
+        for run_id, stores in lines.items()
+    ]
+
+
+def _missing(planned: bool, plan: dict[str, Any], whole: books.Line) -> list[str]:
+    if not planned:
+        return ["there is no plan: reading, preparing or planning failed, and nothing was sent"]
+    if plan["dry_run"]:
+        return []
+    causes = {
+        "unsent": "were not sent",
+        "failed": "failed at Amazon (FATAL, CANCELLED or a server error) and are derived again by the next run",
+        "unknown": "have no result yet; a late report or the next run settles them",
+    }
+    return [f"{whole[column]:,} rows {what}" for column, what in causes.items() if whole[column]]

@@ -1,0 +1,75 @@
+"""The books of a run: every row that was read, once, in the column where it ended (invariant I6).
+
+    read    = out of scope + merged away + collapsed + rejected + unchanged + suspended + in doubt + held + planned
+    planned = sent + unsent
+    sent    = acknowledged + refused + failed + unknown
+
+Per store and in all; ``–`` where the store cannot be told. This module only adds and compares; ``account`` gathers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+#: The columns in the order in which they are shown.
+READ_INTO = (
+    "out_of_scope", "merged_away", "collapsed", "rejected", "unchanged", "suspended", "in_doubt", "held", "planned",
+)  # fmt: skip
+PLANNED_INTO = ("sent", "unsent")
+SENT_INTO = ("acknowledged", "refused", "failed", "unknown")
+COLUMNS = ("read", *READ_INTO, *PLANNED_INTO, *SENT_INTO)
+
+Line = dict[str, int]
+
+
+def line(counts: Mapping[str, int]) -> Line:
+    """Return the counts as a full line of the books: absent columns are 0, unknown ones an error.
+
+    :raises ValueError: a count has no column.
+    """
+    stray = set(counts) - set(COLUMNS)
+    if stray:
+        raise ValueError(f"books have no column {', '.join(sorted(stray))}; columns: {', '.join(COLUMNS)}")
+    return {column: int(counts.get(column, 0)) for column in COLUMNS}
+
+
+def total(lines: Iterable[Mapping[str, int]]) -> Line:
+    """Return the sum of the lines, column by column."""
+    all_lines = list(lines)
+    return {column: sum(one.get(column, 0) for one in all_lines) for column in COLUMNS}
+
+
+def problems(stores: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return what does not balance, a sentence each; empty when the books balance."""
+    found = []
+    for store, one in {**stores, "all stores": total(stores.values())}.items():
+        for whole, parts in (("read", READ_INTO), ("planned", PLANNED_INTO), ("sent", SENT_INTO)):
+            have, want = sum(one[part] for part in parts), one[whole]
+            if have != want:
+                found.append(f"{store}: {whole} = {want:,}, but its parts add up to {have:,} ({' + '.join(parts)})")
+        found += [f"{store}: {column} = {one[column]}, less than nothing" for column in COLUMNS if one[column] < 0]
+    return found
+
+
+def catalog_problems(catalog: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return where ``active after`` is not ``active before + new + reactivated − archived``."""
+    found = []
+    for store, one in catalog.items():
+        expected = one["active_before"] + one["new"] + one["reactivated"] - one["archived"]
+        if one["active_after"] != expected:
+            found.append(
+                f"{store}: {one['active_after']:,} active items, but {one['active_before']:,} before + {one['new']:,} new + "
+                f"{one['reactivated']:,} reactivated − {one['archived']:,} archived = {expected:,}"
+            )
+    return found
+
+
+def as_markdown(books: Mapping[str, Any]) -> str:
+    """Return the books as a Markdown table, a line per store and one in all, without the columns that are 0 throughout."""
+    stores: dict[str, Line] = {**books["stores"], "**all**": books["total"]}
+    shown = [column for column in COLUMNS if column == "read" or any(one[column] for one in stores.values())]
+    head = "| store | " + " | ".join(column.replace("_", " ") for column in shown) + " |"
+    rule = "|---|" + "---:|" * len(shown)
+    rows = [f"| {store} | " + " | ".join(f"{one[column]:,}" for column in shown) + " |" for store, one in stores.items()]
+    return "\n".join([head, rule, *rows])

@@ -1,0 +1,198 @@
+"""Preparing: shards of whole stores are merged, held to the contract, and compared with what Amazon acknowledged."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from catalog_sync import catalog_rows
+from catalog_sync.barcodes import gtin14s
+from catalog_sync.contract.apply import apply_contract
+from catalog_sync.contract.report import reject_csv
+from catalog_sync.diff import Action, diff
+from catalog_sync.doubt import doubtful_rows
+from catalog_sync.fields import ADDITIONAL, KEY, NO_STORE, PROVENANCE, TARGETS
+from catalog_sync.merge import merge
+from catalog_sync.payload import with_payload
+from catalog_sync.tables import Tables
+
+if TYPE_CHECKING:
+    from catalog_sync.run import Run
+
+log = logging.getLogger(__name__)
+
+_ROW = {**dict.fromkeys(TARGETS, pl.String()), "source": pl.String(), "source_row": pl.Int64()}
+Counts = dict[str, Counter[str]]
+
+
+def shards(run: Run) -> list[dict[str, Any]]:
+    """Pack the stores that were read into shards of whole stores, up to about ``shard_rows`` rows each.
+
+    There is always one shard at least, so that an empty source still ends in a plan and in books.
+
+    :returns: for each shard its ``name``, ``stores`` (raw store ids; ``""`` for rows without one) and ``rows``.
+    """
+    made = run.lake.once(run.key("shards.json"), lambda: _pack(run))
+    return list(made["shards"])
+
+
+def _pack(run: Run) -> dict[str, Any]:
+    extracts = _extracts(run)
+    asked = set(run.options.stores)
+    _ = run.stores  # an unknown store in the form is an error now, not after an hour
+    counts: Counts = {}
+    rows: Counter[str] = Counter()
+    for manifest in extracts:
+        if manifest["unreadable"]:
+            counts.setdefault(NO_STORE, Counter()).update(read=manifest["unreadable"], rejected=manifest["unreadable"])
+        for part in manifest["files"]:
+            store = part["store"]
+            if asked and store.strip() not in asked:
+                counts.setdefault(store or NO_STORE, Counter()).update(read=part["rows"], out_of_scope=part["rows"])
+            else:
+                rows[store] += part["rows"]
+    packed: list[dict[str, Any]] = []
+    for store in sorted(rows):
+        if not packed or packed[-1]["rows"] + rows[store] > run.settings.shard_rows:
+            packed.append({"stores": [], "rows": 0})
+        packed[-1]["stores"].append(store)
+        packed[-1]["rows"] += rows[store]
+    packed = packed or [{"stores": [], "rows": 0}]
+    named = [{"name": f"shard-{n:04d}", **shard} for n, shard in enumerate(packed, 1)]
+    return {"shards": named, "counts": {store: dict(count) for store, count in counts.items()}}
+
+
+def prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
+    """Prepare one shard: find its rows' faults and its candidates (the rows that may have to be sent).
+
+    :param shard: one of ``shards``.
+    :returns: the shard's ``name`` and its ``counts`` in all; the manifest ``prepare/<name>.json`` holds them per store, with the
+        keys of what was written.
+    """
+    made = run.lake.once(run.key(f"prepare/{shard['name']}.json"), lambda: _prepare(run, shard))
+    total: Counter[str] = Counter()
+    for values in made["counts"].values():
+        total.update(values)
+    return {"name": shard["name"], "counts": dict(total)}
+
+
+def _prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
+    settings, tables = run.settings, Tables(run.lake)
+    stores = [store for store in shard["stores"] if store in run.stores]
+    merged = merge(_read(run, shard["stores"]), settings.merge)
+    acknowledged = tables.read("acknowledged", stores)
+    active = acknowledged.filter(pl.col("state") == "ACTIVE")
+    result = apply_contract(
+        merged.rows, rules=settings.rules, stores=run.stores, holders=gtin14s(active)
+    )
+    rejects = pl.concat([merged.rejects, result.rejects], how="diagonal_relaxed")
+    items, rejects, out_of_scope = _narrow(run, result.accepted, rejects)
+    counts: Counts = {}
+    _count(counts, "read", merged.rows.select("store_id"), merged.merged_away, merged.rejects.unique("row_id"))
+    _count(counts, "merged_away", merged.merged_away)
+    _count(counts, "collapsed", result.collapsed)
+    _count(counts, "rejected", rejects.unique("row_id"))
+    _count(counts, "out_of_scope", out_of_scope)
+    compared = _compare(run, items, acknowledged, tables.read("refusals", stores), stores)
+    unchanged = compared.filter(pl.col("action") == Action.UNCHANGED)
+    suspended = compared.filter(pl.col("action") == Action.SUSPENDED)
+    _count(counts, "unchanged", unchanged)
+    _count(counts, "suspended", suspended)
+    candidates = compared.filter(~pl.col("action").is_in([Action.UNCHANGED.value, Action.SUSPENDED.value]))
+    candidates = _hold(candidates, result.waiting).sort(KEY)
+    repaired = Counter(dict(result.repairs.group_by("code").len().iter_rows()))
+    return {
+        "name": shard["name"],
+        "counts": {store: dict(count) for store, count in counts.items()},
+        "repaired": dict(repaired),
+        "warned": dict(result.warnings.group_by("code").len().iter_rows()),
+        "rejected": dict(rejects.group_by("code").len().iter_rows()),
+        "candidates_key": _put(run, shard, "rows", candidates.drop("holder")),
+        "rejects_key": _put(run, shard, "rejects", rejects),
+        "rejects_csv_key": _put_csv(run, shard, rejects),
+        "repairs_key": _put(run, shard, "repairs", result.repairs),
+        "warnings_key": _put(run, shard, "warnings", result.warnings),
+        "events_key": _put(run, shard, "events", _events(rejects, suspended)),
+    }
+
+
+def _extracts(run: Run) -> list[dict[str, Any]]:
+    return [dict(run.lake.get_json(run.key(f"extract/{source.name}.json"))) for source in run.settings.sources]
+
+
+def _read(run: Run, stores: Iterable[str]) -> dict[str, pl.DataFrame]:
+    """Return the extracted rows of the stores, by source."""
+    wanted = set(stores)
+    frames = {}
+    for manifest in _extracts(run):
+        parts = [run.lake.get_frame(part["key"]) for part in manifest["files"] if part["store"] in wanted]
+        frames[manifest["source"]] = pl.concat(parts) if parts else pl.DataFrame(schema=_ROW)
+    return frames
+
+
+def _narrow(
+    run: Run, items: pl.DataFrame, rejects: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Keep the SKUs that the run was asked for; return the items, the rejects, and the stores of the rows left out."""
+    if not run.options.skus:
+        return items, rejects, items.head(0).select("store_id")
+    wanted = pl.col("item_sku").is_in(list(run.options.skus)).fill_null(False)
+    out = pl.concat([items.filter(~wanted).select("store_id"), rejects.filter(~wanted).unique("row_id").select("store_id")])
+    return items.filter(wanted), rejects.filter(wanted), out
+
+
+def _compare(
+    run: Run, items: pl.DataFrame, acknowledged: pl.DataFrame, refusals: pl.DataFrame, stores: list[str]
+) -> pl.DataFrame:
+    hashed = with_payload(items)
+    if refusals.is_empty():
+        held = hashed.with_columns(holder=pl.lit(""))
+    else:
+        blockers = catalog_rows.holders(hashed.join(refusals, on=list(KEY), how="semi"), acknowledged)
+        held = hashed.join(blockers, on=list(KEY), how="left").with_columns(pl.col("holder").fill_null(""))
+    doubtful = doubtful_rows(run, stores)
+    return diff(held, acknowledged, refusals, doubtful, run.clock.time(), run.options.resend)
+
+
+def _hold(candidates: pl.DataFrame, waiting: pl.DataFrame) -> pl.DataFrame:
+    """Mark the rows whose barcode its acknowledged holder gives up only in this run: they wait for the next one."""
+    marks = waiting.select(*KEY).unique().with_columns(hold=pl.lit("BARCODE_WAITS"))
+    return candidates.join(marks, on=list(KEY), how="left").with_columns(pl.col("hold").fill_null(""))
+
+
+def _count(counts: Counts, what: str, *frames: pl.DataFrame) -> None:
+    """Count rows by store: of a frame with ``rows``, their sum; else its lines."""
+    for frame in frames:
+        number = pl.col("rows").sum() if "rows" in frame.columns else pl.len()
+        for store, rows in frame.group_by("store_id").agg(number.alias("n")).iter_rows():
+            counts.setdefault(store or NO_STORE, Counter())[what] += rows
+
+
+def _events(rejects: pl.DataFrame, suspended: pl.DataFrame) -> pl.DataFrame:
+    columns = [pl.col("store_id").fill_null(""), pl.col("item_sku").fill_null(""), "what", "code", "message"]
+    return pl.concat(
+        [
+            rejects.with_columns(what=pl.lit("rejected")).select(columns),
+            suspended.with_columns(what=pl.lit("suspended"), code=pl.lit(""), message=pl.lit("")).select(columns),
+        ]
+    )
+
+
+def _put(run: Run, shard: dict[str, Any], kind: str, frame: pl.DataFrame) -> str | None:
+    if frame.is_empty():
+        return None
+    key = run.key(f"{kind}/{shard['name']}-{run.token()}.parquet")
+    run.lake.put_frame(key, frame)
+    return key
+
+
+def _put_csv(run: Run, shard: dict[str, Any], rejects: pl.DataFrame) -> str | None:
+    if rejects.is_empty():
+        return None
+    key = run.key(f"rejects/{shard['name']}-{run.token()}.csv")
+    run.lake.put(key, reject_csv(rejects))
+    return key
