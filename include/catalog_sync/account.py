@@ -13,6 +13,7 @@ from catalog_sync import books
 from catalog_sync.attempts import Attempt, State
 from catalog_sync.doubt import attempts_of
 from catalog_sync.errors import BooksDoNotBalance, CatalogSyncError
+from catalog_sync.fields import KEY
 from catalog_sync.lease import Lease
 from catalog_sync.tables import Tables
 
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 #: What became of a planned row, in the order in which a later attempt's word outranks an earlier one's.
 _UNSENT, _UNKNOWN, _FAILED, _REFUSED, _ACKNOWLEDGED = range(5)
 _COLUMN = ("unsent", "unknown", "failed", "refused", "acknowledged")
+_OUTCOME = [*KEY, "outcome", "ingestion_id"]
 _CODE = {name: code for code, name in enumerate(_COLUMN)}
 
 
@@ -165,19 +167,25 @@ def _catalog(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
     """
     settled = [_outcome_keys(run, f"runs/{run.run_id}/outcomes/")]
     settled += [
-        run.lake.get_frame(f"runs/{run_id}/outcomes/{name}.parquet", ["store_id", "item_sku", "outcome"])
+        run.lake.get_frame(f"runs/{run_id}/outcomes/{name}.parquet", _OUTCOME)
         for run_id, name in _late_attempts(run)
         if run.lake.exists(f"runs/{run_id}/outcomes/{name}.parquet")
     ]
-    keys = pl.concat(settled).filter(pl.col("outcome") == "acknowledged").select("store_id", "item_sku").unique()
+    outcomes = pl.concat(settled).filter(pl.col("outcome") == "acknowledged")
+    keys = outcomes.select(KEY).unique()
     stores = sorted(keys["store_id"].unique())
     if not stores:
         return {}
-    tables, columns = Tables(run.lake), ["store_id", "item_sku", "state"]
+    tables, columns = Tables(run.lake), [*KEY, "state", "ingestion_id"]
     version = plan["acknowledged_version"]
-    before = tables.read("acknowledged", stores, columns, version) if version is not None else tables.read("acknowledged", [], columns)
+    before = tables.read("acknowledged", stores if version is not None else [], columns, version)
     after = tables.read("acknowledged", stores, columns)
-    gained = keys.join(before, on=["store_id", "item_sku"], how="left")
+    # What another run settled meanwhile is in that run's books, not in ours.
+    others = after.join(before, on=list(KEY), how="anti").filter(
+        ~pl.col("ingestion_id").is_in(outcomes["ingestion_id"].unique().to_list())
+    )
+    after = after.join(others, on=list(KEY), how="anti")
+    gained = keys.join(before, on=list(KEY), how="left")
     lines = {
         store: {"active_before": 0, "new": 0, "reactivated": 0, "archived": 0, "active_after": 0} for store in stores
     }
@@ -193,9 +201,8 @@ def _catalog(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
 
 
 def _outcome_keys(run: Run, prefix: str) -> pl.DataFrame:
-    columns = ["store_id", "item_sku", "outcome"]
-    frames = [run.lake.get_frame(key, columns) for key in run.lake.list(prefix)]
-    return pl.concat([pl.DataFrame(schema=dict.fromkeys(columns, pl.String)), *frames])
+    frames = [run.lake.get_frame(key, _OUTCOME) for key in run.lake.list(prefix)]
+    return pl.concat([pl.DataFrame(schema=dict.fromkeys(_OUTCOME, pl.String)), *frames])
 
 
 def _late_attempts(run: Run) -> list[tuple[str, str]]:

@@ -15,12 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from catalog_sync.api.outcomes import Answer
 from catalog_sync.errors import Superseded, shorten
 from catalog_sync.lease import Lease
 from catalog_sync.ledger import ConditionFailed, Item, LedgerTable, pack
+
+if TYPE_CHECKING:
+    from catalog_sync.api.outcomes import Answer
 
 
 class State(StrEnum):

@@ -1,0 +1,174 @@
+"""The command line: ``python -m catalog_sync check|plan|sync|books``, each with ``--json``.
+
+Exit codes: 0 all is well; 1 the job is incomplete, or the checked file has rows that would be rejected; 2 the call, the
+configuration or the input is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from catalog_sync import books, settings
+from catalog_sync.clock import SystemClock, utc
+from catalog_sync.connections import EnvironmentConnections
+from catalog_sync.errors import CatalogSyncError, RetryLater
+from catalog_sync.run import Kind, Options, Run, run_name
+
+OK, INCOMPLETE, WRONG = 0, 1, 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the argument parser."""
+    top = argparse.ArgumentParser(prog="python -m catalog_sync", description="Keep Amazon's catalog equal to the retailer's.")
+    top.add_argument("--config", help="the configuration file (default: $CATALOG_CONFIG, else include/config/catalog.yaml)")
+    top.add_argument("--verbose", action="store_true", help="log every step")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="validate a file against the contract and say what is wrong")
+    check.add_argument("file")
+    check.add_argument("--source", help="the source whose format and mapping apply (default: the only file source)")
+
+    for name, text in (("plan", "show what a sync would send; sends nothing"), ("sync", "do the whole job, without Airflow")):
+        job = commands.add_parser(name, help=text)
+        job.add_argument("--stores", default="", metavar="A,B", help="only these stores (default: all)")
+        job.add_argument("--skus", default="", metavar="X,Y", help="only these SKUs (default: all)")
+        job.add_argument("--resend", action="store_true", help="also send what Amazon already acknowledged unchanged")
+        job.add_argument("--reason", default="", help="why, for the records")
+        job.add_argument("--run-id", help="the run's name (default: made from the time); a name used before resumes that run")
+
+    shown = commands.add_parser("books", help="show the books of a run")
+    shown.add_argument("run", help="the run's name in the lake, or its Airflow run id")
+
+    for command in commands.choices.values():
+        command.add_argument("--json", action="store_true", help="print JSON for machines")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    args = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if args.verbose else logging.ERROR, format="%(asctime)s %(name)s %(message)s")
+    console = Console(stderr=True)
+    try:
+        code: int = {"check": _check, "plan": _job, "sync": _job, "books": _books}[args.command](args, console)
+        return code
+    except RetryLater as error:
+        console.print(f"[yellow]not now:[/] {error}", highlight=False)
+        return INCOMPLETE
+    except CatalogSyncError as error:
+        console.print(f"[red]error:[/] {error}", highlight=False, markup=True)
+        return WRONG
+
+
+def _check(args: argparse.Namespace, console: Console) -> int:
+    from catalog_sync.check import check_file
+
+    result = check_file(args.file, settings.load(args.config), args.source)
+    if args.json:
+        _print_json(result.as_dict())
+    else:
+        result.render(Console())
+    return OK if result.ok else INCOMPLETE
+
+
+def _job(args: argparse.Namespace, console: Console) -> int:
+    from catalog_sync.sync import sync
+
+    clock = SystemClock()
+    config = settings.load(args.config)
+    options = Options(
+        kind=Kind.COMMAND,
+        stores=_names(args.stores),
+        skus=_names(args.skus),
+        resend=args.resend,
+        dry_run=args.command == "plan",
+        reason=args.reason,
+    )
+    name = args.run_id or f"{args.command}__{utc(clock.time()):%Y-%m-%dT%H-%M-%S}"
+    run = Run.open(config, EnvironmentConnections(), run_name(name), options, clock)
+    with console.status(f"{args.command} {run.run_id}") as status:
+
+        def report(step: str, counts: dict[str, Any]) -> None:
+            text = ", ".join(f"{key} {value:,}" for key, value in counts.items() if isinstance(value, int))
+            if step != "collect":
+                console.print(f"  {step:<18} {text or _flat(counts)}", highlight=False)
+            status.update(f"{step}: {text}")
+
+        made = sync(run, report)
+    _show(made, args.json)
+    return OK if made["state"] == "complete" else INCOMPLETE
+
+
+def _books(args: argparse.Namespace, console: Console) -> int:
+    from catalog_sync.account import gather
+
+    run = Run.open(settings.load(args.config), EnvironmentConnections(), run_name(args.run))
+    for name in ("books.json", "books-incomplete.json"):
+        if run.lake.exists(run.key(name)):
+            made = run.lake.get_json(run.key(name))
+            break
+    else:
+        if not run.lake.exists(run.key("run.json")):
+            console.print(f"[red]error:[/] there is no run {args.run!r} in {run.lake.uri}/runs", highlight=False)
+            return WRONG
+        made = gather(run)
+    _show(made, args.json)
+    return OK if made["state"] == "complete" else INCOMPLETE
+
+
+def _show(made: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(made)
+        return
+    out = Console()
+    out.print(table_of(made))
+    for source, counts in made["transformed"].items():
+        out.print(f"transform of {source}: {counts['before']:,} rows became {counts['after']:,}")
+    for late in made["late"]:
+        for store, counts in late["stores"].items():
+            out.print(f"late, of run {late['of_run']}, {store}: {_flat(counts)}")
+    for what in ("repaired", "rejected", "warned"):
+        if made[what]:
+            out.print(f"{what}: {_flat(made[what])}", highlight=False)
+    color = {"complete": "green", "incomplete": "yellow"}.get(made["state"], "red")
+    plan = made["plan"]
+    planned = f", plan {plan['plan_number']} of {plan['batches']} batches" if plan else ""
+    out.print(f"[{color}]{made['state']}[/]: run {made['run_id']}{planned}", highlight=False)
+    for problem in made["problems"]:
+        out.print(f"  {problem}", highlight=False)
+
+
+def table_of(made: dict[str, Any]) -> Table:
+    """Return the books as a table for a terminal, without the columns that are 0 throughout."""
+    lines: dict[str, dict[str, int]] = {**made["stores"], "all": made["total"]}
+    table = Table(title="Books" + (" (dry run)" if made["dry_run"] else ""), title_justify="left")
+    table.add_column("store")
+    shown = [column for column in books.COLUMNS if column == "read" or any(one[column] for one in lines.values())]
+    for column in shown:
+        table.add_column(column.replace("_", " "), justify="right")
+    for store, one in lines.items():
+        if store == "all":
+            table.add_section()
+        table.add_row(store, *(f"{one[column]:,}" for column in shown))
+    return table
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _flat(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value:,}" if isinstance(value, int) else f"{key} {value}" for key, value in counts.items())
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=1, sort_keys=True)
+    sys.stdout.write("\n")

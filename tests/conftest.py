@@ -1,0 +1,48 @@
+"""Shared fixtures: a simulated clock, and AWS services in process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+
+@dataclass
+class SimulatedClock:
+    """A clock that only moves when somebody sleeps or a test moves it."""
+
+    now: float = 1_790_000_000.0
+
+    def time(self) -> float:
+        """Return the simulated seconds since the epoch."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Move the clock on instead of waiting."""
+        self.now += max(seconds, 0.0)
+
+
+@pytest.fixture
+def clock() -> SimulatedClock:
+    """A clock that stands still unless it is moved."""
+    return SimulatedClock()
+
+
+@pytest.fixture
+def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """A DynamoDB client whose service lives in this process, with the ledger table ``Ledger``."""
+    import boto3
+    from moto import mock_aws
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        client.create_table(
+            TableName="Ledger",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        yield client
