@@ -1,0 +1,95 @@
+"""The configuration: mistakes are named, and every key is documented."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from catalog_sync import settings
+from catalog_sync.errors import Misconfigured
+
+ROOT = Path(__file__).resolve().parents[3]
+MINIMAL: dict[str, Any] = {
+    "retailer": "acme",
+    "stores": {"ids": ["A"]},
+    "lake": "lake",
+    "results": {"queue": "q", "topic_arn": "arn:aws:sns:us-east-1:1:t"},
+    "sources": [{"name": "erp", "kind": "file", "path": "x.csv", "format": "csv"}],
+}
+
+
+def load(folder: Path, **changes: Any) -> settings.Settings:
+    """Write the minimal configuration with changes and load it."""
+    file = folder / "catalog.yaml"
+    file.write_text(yaml.safe_dump({**MINIMAL, **changes}), encoding="utf-8")
+    return settings.load(file)
+
+
+def test_the_minimal_file_is_enough(tmp_path: Path) -> None:
+    """Everything else has a default, and the file's folder is the base of relative paths."""
+    loaded = load(tmp_path)
+    assert loaded.base == tmp_path
+    assert (loaded.api.rate, loaded.api.max_items, loaded.results.horizon) == (10, 10_000, timedelta(hours=24))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"retialer": "x"}, r"catalog\.yaml: retialer = 'x': is not a known key"),
+        ({"api": {"rate": 11}}, r"api\.rate = 11: .*less than or equal to 10"),
+        ({"api": {"max_items": 10_001}}, r"api\.max_items = 10001"),
+        ({"schedule": {"at": "25:00"}}, r"schedule\.at = '25:00': .*HH:MM"),
+        ({"schedule": {"timezone": "Mars/Olympus"}}, r"schedule\.timezone = 'Mars/Olympus': .*IANA"),
+        ({"mapping": {"sku": "item_no"}}, r"mapping: unknown target\(s\) sku; known: item_sku"),
+        ({"rules": {"NAME_LENGHT": {"max": 5}}}, r"rules: unknown rule\(s\) NAME_LENGHT; known: .*NAME_LENGTH"),
+        ({"results": {**MINIMAL["results"], "poll_after": "15 minutes"}}, r"results\.poll_after = '15 minutes': a duration"),
+        ({"results": {**MINIMAL["results"], "horizon": "1h"}}, r"poll_after <= give_up_after <= horizon"),
+        ({"stores": {}}, r"stores: give exactly one of"),
+        ({"sources": []}, r"sources: .*at least 1"),
+        ({"sources": [*MINIMAL["sources"], *MINIMAL["sources"]]}, r"the name 'erp' is used twice"),
+        ({"merge": {"precedence": ["pos"]}}, r"merge\.precedence: 'pos' is not a source"),
+        ({"retailer": "a/b"}, r"retailer = 'a/b'"),
+    ],
+)
+def test_a_mistake_names_file_key_value_and_rule(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    """Each mistake is one line that a person can act on."""
+    with pytest.raises(Misconfigured, match=message):
+        load(tmp_path, **changes)
+
+
+@pytest.mark.parametrize("content", [b"", b"- a", b"\xff\xfe", b"a: [", b"a: !!python/object:os.system x"])
+def test_what_is_not_a_mapping_is_refused(tmp_path: Path, content: bytes) -> None:
+    """Empty, a list, the wrong encoding, broken YAML, and YAML that would build objects."""
+    (tmp_path / "c.yaml").write_bytes(content)
+    with pytest.raises(Misconfigured, match=r"c\.yaml"):
+        settings.load(tmp_path / "c.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """The path that was looked at is in the message."""
+    with pytest.raises(Misconfigured, match="nowhere.yaml: cannot be read"):
+        settings.load(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("1h30m", 5400), ("7d", 604800), ("250ms", 0.25), ("1.5h", 5400)])
+def test_durations(text: str, seconds: float) -> None:
+    """A number with a unit, several in a row."""
+    assert settings.parse_duration(text) == timedelta(seconds=seconds)
+
+
+def _models(model: type[BaseModel]) -> list[type[BaseModel]]:
+    return [model, *(sub for sub in vars(settings).values() if isinstance(sub, type) and issubclass(sub, BaseModel))]
+
+
+def test_every_key_is_documented() -> None:
+    """A setting that docs/configuration.md does not name in code quotes does not exist for its users."""
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    keys = {key for model in _models(settings.Settings) for key in model.model_fields} - {"base"}
+    missing = sorted(key for key in keys if not re.search(rf"`{key}`|`{key}:|{{{key}:", page))
+    assert missing == []
