@@ -1,0 +1,145 @@
+"""The sandbox as a running thing: moto's AWS services and the simulated API, in this process, on two ports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+import uvicorn
+from moto.server import ThreadedMotoServer
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from catalog_sandbox import app, moto_aws
+from catalog_sandbox.api import Api
+from catalog_sandbox.config import SandboxConfig
+from catalog_sandbox.core import Clock, Core
+from catalog_sandbox.identities import Identities
+from catalog_sandbox.notices import Notices, Signer
+
+log = logging.getLogger(__name__)
+
+#: How often the pump looks for what is due when nothing is due sooner, in seconds.
+_PUMP = 0.05
+
+
+class _Protocol(H11Protocol):
+    """Hands the connection to the application, which may have to end it (faults reset_* and timeout_*)."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    return listener
+
+
+class Sandbox:
+    """A running sandbox; a context manager that stops it. ``api_url`` has the stage path, ``control_url`` has not."""
+
+    def __init__(self, config: SandboxConfig, host: str, port: int, aws_port: int, clock: Clock) -> None:
+        self.config = config
+        self._host = host
+        self._moto: ThreadedMotoServer = moto_aws.start(host, aws_port)
+        self.aws_url = f"http://{host}:{self._moto.get_host_and_port()[1]}"
+        self._port = port
+        self._ended = threading.Event()
+        signer = Signer(config.topic_arn, config.signature_version, time.time)
+        aws = moto_aws.MotoAws(self.aws_url, config.topic_arn, config.region)
+        aws.create_topic()
+        self.notices = Notices(
+            aws, signer, lambda: self.control_url, config.topic_arn, config.confirmation, config.queue_policy
+        )
+        self.core = Core(config, clock=clock, publish=self.notices.publish, secret=secrets.token_bytes(32))
+        self.api = Api(self.core, Identities(config), time.time)
+        self.start_api()
+        self.core.base_url = self.control_url
+        self._pump = threading.Thread(target=self._run_pump, name="sandbox-pump", daemon=True)
+        self._pump.start()
+
+    @classmethod
+    def start(
+        cls,
+        config: SandboxConfig | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        aws_port: int = 0,
+        clock: Clock = time.time,
+    ) -> Sandbox:
+        """Start a sandbox; port 0 takes a free one. ``clock`` paces processing, not limits or signatures."""
+        return cls(config or SandboxConfig(), host, port, aws_port, clock)
+
+    @property
+    def control_url(self) -> str:
+        """The URL under which ``/sandbox`` and ``/reports`` lie."""
+        return f"http://{self._host}:{self._port}"
+
+    @property
+    def api_url(self) -> str:
+        """The base URL of the API."""
+        return f"{self.control_url}/{self.config.stage}".rstrip("/")
+
+    def start_api(self) -> None:
+        """Start the HTTP part over the core; after ``stop_api`` on the same port and with the same state."""
+        listener = _listen(self._host, self._port)
+        self._port = listener.getsockname()[1]
+        settings = uvicorn.Config(
+            app.build(self.core, self.api, self.notices),
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(settings)
+        listener.listen(128)
+        self._http = threading.Thread(target=self._serve, args=(listener,), name="sandbox-api", daemon=True)
+        self._http.start()
+
+    def _serve(self, listener: socket.socket) -> None:
+        with contextlib.closing(listener):
+            self._server.run(sockets=[listener])
+
+    def stop_api(self) -> None:
+        """Stop the HTTP part; the state stays, and time goes on."""
+        self._server.should_exit = True
+        self._http.join()
+
+    def _run_pump(self) -> None:
+        while not self._ended.wait(_PUMP):
+            try:
+                self.core.tick()
+            except Exception:
+                log.exception("the sandbox cannot advance")
+
+    def wait(self) -> None:
+        """Block until the sandbox is stopped."""
+        while not self._ended.wait(1):
+            pass
+
+    def stop(self) -> None:
+        """Stop everything."""
+        self._ended.set()
+        self._pump.join()
+        self.stop_api()
+        self._moto.stop()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Any:
+        self.stop()
