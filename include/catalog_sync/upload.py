@@ -119,7 +119,8 @@ class _BatchSender:
         earlier = self.attempts.of_batch(run.run_id, batch["number"])
         self.next_number = max((a.key.number for a in earlier), default=0) + 1
         # What the search for bad rows has cost so far, also in earlier tries of this task.
-        self.searched = sum(a.item.get("verdict") in _SEARCHED for a in earlier)
+        self.rejections = sum(a.item.get("verdict") in _SEARCHED for a in earlier)
+        self.answers = sum(a.state is not State.SENDING and a.item.get("verdict") not in _AGAIN for a in earlier)
         self.work = deque(uncovered(batch["items"], earlier))
         self.requests = 0
         self.refused = 0
@@ -145,7 +146,11 @@ class _BatchSender:
         """Send every range that is still due."""
         while self.work:
             start, stop = self.work.popleft()
+            if self.rejections and self.answers >= SEARCH_BUDGET:
+                self._refuse_unsent(start, stop)
+                continue
             attempt, answer = self._send_patiently(start, stop)
+            self.answers += answer.verdict not in _AGAIN
             if answer.verdict in _SEARCHED:
                 self._search(attempt, answer)
             elif answer.verdict is Verdict.FORBIDDEN:
@@ -161,18 +166,27 @@ class _BatchSender:
     def _search(self, attempt: Attempt, answer: Answer) -> None:
         """Narrow a rejected range down: by store when stores are to blame, else by halves; a smallest range is refused."""
         start, stop = attempt.start, attempt.stop
-        self.searched += 1
+        self.rejections += 1
         parts = self._by_store(start, stop) if answer.verdict is Verdict.REJECTED_STORES else _halves(start, stop)
-        spent = self.searched >= SEARCH_BUDGET
-        if len(parts) > 1 and not spent:
+        if len(parts) > 1:
             self._end(attempt, answer, State.REJECTED)
             self.work.extendleft(reversed(parts))
-            return
-        if spent and stop - start > 1:
-            log.error("Batch %s: %s requests did not find its bad rows; rows %s–%s are refused whole: %s",
-                      self.batch["number"], self.searched, start, stop, answer.message)  # fmt: skip
-        self._end(attempt, answer, State.REFUSED)
+        else:
+            self._end(attempt, answer, State.REFUSED)
+            self.refused += stop - start
+
+    def _refuse_unsent(self, start: int, stop: int) -> None:
+        """Book the range as refused: looking for the bad rows has cost enough requests."""
+        why = f"{SEARCH_BUDGET} requests did not find every bad row of the batch; what was left is refused whole"
+        log.error("Batch %s rows %s–%s: %s", self.batch["number"], start, stop, why)
+        self._end(self._begin(start, stop), Answer(Verdict.REJECTED, message=why), State.REFUSED)
         self.refused += stop - start
+
+    def _begin(self, start: int, stop: int) -> Attempt:
+        key = AttemptKey(self.run.run_id, self.batch["number"], self.next_number)
+        attempt = self.attempts.begin(key, start, stop, self.plan_number, self.run.clock.time())
+        self.next_number += 1
+        return attempt
 
     def _by_store(self, start: int, stop: int) -> list[Range]:
         pieces = ((max(start, r["start"]), min(stop, r["stop"])) for r in self.batch["ranges"])
@@ -209,10 +223,9 @@ class _BatchSender:
         return result
 
     def _send_once(self, start: int, stop: int) -> tuple[Attempt, Answer]:
-        key = AttemptKey(self.run.run_id, self.batch["number"], self.next_number)
         data = self.body(start, stop)
-        attempt = self.attempts.begin(key, start, stop, self.plan_number, self.run.clock.time())
-        self.next_number += 1
+        attempt = self._begin(start, stop)
+        key = attempt.key
         self.requests += 1
         answer = self.api.upload(data)
         if answer.verdict is Verdict.ACCEPTED:

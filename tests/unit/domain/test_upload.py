@@ -1,0 +1,259 @@
+"""Sending batches against a function from request to answer (design section 10)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from botocore.credentials import Credentials
+
+from catalog_sync.api.client import CatalogApi
+from catalog_sync.attempts import Attempts, State
+from catalog_sync.errors import BadInput, Misconfigured, RetryLater, Superseded
+from catalog_sync.lake import Lake
+from catalog_sync.lease import Lease
+from catalog_sync.ledger import LedgerTable
+from catalog_sync.run import Options, Run
+from catalog_sync.settings import Settings
+from catalog_sync.tickets import Tickets
+from catalog_sync.upload import SEARCH_BUDGET, UploadFailed, uncovered, upload
+
+Items = list[dict[str, str]]
+Answerer = Callable[[Items], httpx.Response]
+
+BAD_BODY = {"errorMsg": "Invalid request body"}
+BAD_STORE = {"errorMsg": "One or more StoreID's present in the request is incorrect"}
+
+
+class Amazon:
+    """Answers by a function, and keeps what it accepted."""
+
+    def __init__(self, answer: Answerer) -> None:
+        self.answer = answer
+        self.requests: list[Items] = []
+        self.accepted: list[Items] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        items: Items = json.loads(request.content)["catalogItems"]
+        self.requests.append(items)
+        answer = self.answer(items)
+        if answer.status_code == 201:
+            self.accepted.append(items)
+        return answer
+
+    @property
+    def skus(self) -> list[str]:
+        """The SKUs that were accepted, in order."""
+        return [item["item_sku"] for items in self.accepted for item in items]
+
+
+def accept(items: Items) -> httpx.Response:
+    """Accept with an id of its own."""
+    name = hashlib.sha256(json.dumps(items).encode()).hexdigest()[:12]
+    return httpx.Response(201, json={"ingestionId": f"ing-{name}"})
+
+
+class World:
+    """One run with one batch: three items in store A, then two in store B."""
+
+    def __init__(self, dynamodb: Any, clock: Any, items: int = 5) -> None:
+        settings = Settings.model_validate(
+            {
+                "retailer": "acme", "stores": {"ids": ["A", "B"]}, "lake": "x",
+                "results": {"queue": "q", "topic_arn": "t"},
+                "sources": [{"name": "erp", "kind": "file", "path": "x", "format": "csv"}],
+            }
+        )  # fmt: skip
+        self.clock = clock
+        ledger = LedgerTable(dynamodb, "Ledger")
+        none: Any = None
+        self.run = Run(settings, none, "r1", Options(), clock, Lake.in_memory(), ledger, none)
+        cut = items * 3 // 5
+        self.items = [{"item_sku": f"s{n}", "store_id": "A" if n < cut else "B"} for n in range(items)]
+        payload = json.dumps({"catalogItems": self.items}, separators=(",", ":")).encode()
+        self.run.lake.put_compressed("runs/r1/b1", payload)
+        ranges = [{"store": "A", "start": 0, "stop": cut}, {"store": "B", "start": cut, "stop": items}]
+        batch = {
+            "number": 1, "key": "runs/r1/b1", "sha256": hashlib.sha256(payload).hexdigest(), "items": items,
+            "bytes": len(payload), "ranges": ranges,
+        }  # fmt: skip
+        number = Lease.of(self.run).take("r1", clock.time())
+        self.run.lake.put_json("runs/r1/plan.json", {"plan_number": number, "batches": 1, "batch_list": [batch]})
+        self.attempts = Attempts(ledger, "acme", 1000.0)
+
+    def send(self, amazon: Amazon) -> dict[str, Any]:
+        """Run the upload task once."""
+        tickets = Tickets(self.run.ledger.client, "Ledger", self.clock)
+        with CatalogApi(
+            "https://amazon.example", Credentials("k", "s"), "us-east-1", tickets, self.clock,
+            transport=httpx.MockTransport(amazon),
+        ) as api:  # fmt: skip
+            return upload(self.run, [1], api)
+
+    def states(self) -> list[State]:
+        """The states of the attempts, in order."""
+        return [attempt.state for attempt in self.attempts.of_run("r1")]
+
+
+@pytest.fixture
+def world(dynamodb: Any, clock: Any) -> World:
+    """A run whose plan holds one batch."""
+    return World(dynamodb, clock)
+
+
+def test_an_accepted_batch_is_one_request_and_gives_up_the_lease(world: World) -> None:
+    """201 with an id: recorded, and the lease is free for the next run."""
+    amazon = Amazon(accept)
+    assert world.send(amazon) == {"batches": 1, "items": 5, "requests": 1, "refused": 0}
+    assert world.states() == [State.ACCEPTED]
+    assert amazon.accepted == [world.items]
+    assert Lease.of(world.run).read().held_until == 0
+
+
+def test_a_cleared_task_sends_nothing_again(world: World) -> None:
+    """What was accepted is never sent twice in a run."""
+    amazon = Amazon(accept)
+    world.send(amazon)
+    assert world.send(amazon)["requests"] == 0
+    assert len(amazon.requests) == 1
+
+
+def test_a_bad_store_is_found_and_the_rest_is_sent(world: World) -> None:
+    """400 naming stores: split by store; the rows of the bad one are refused."""
+    amazon = Amazon(lambda items: httpx.Response(400, json=BAD_STORE) if "B" in str(items) else accept(items))
+    assert world.send(amazon)["refused"] == 2
+    assert amazon.skus == ["s0", "s1", "s2"]
+    assert world.states() == [State.REJECTED, State.ACCEPTED, State.REFUSED]
+
+
+def test_a_poisonous_row_is_found_by_halves(dynamodb: Any, clock: Any) -> None:
+    """400 otherwise: one row of a thousand is refused, 999 are sent, within the budget."""
+    world = World(dynamodb, clock, items=1000)
+    amazon = Amazon(lambda items: httpx.Response(400, json=BAD_BODY) if "'s777'" in str(items) else accept(items))
+    assert world.send(amazon)["refused"] == 1
+    assert sorted(amazon.skus) == sorted(f"s{n}" for n in range(1000) if n != 777)
+    assert len(amazon.requests) <= SEARCH_BUDGET
+
+
+def test_a_batch_full_of_poison_is_refused_whole_within_the_budget(dynamodb: Any, clock: Any) -> None:
+    """After 40 rejected requests the rest is refused: a broken batch cannot eat the night's requests."""
+    world = World(dynamodb, clock, items=1000)
+    amazon = Amazon(lambda items: httpx.Response(400, json=BAD_BODY))
+    assert world.send(amazon)["refused"] == 1000
+    assert len(amazon.requests) == SEARCH_BUDGET
+    assert uncovered(1000, world.attempts.of_run("r1")) == []
+
+
+def test_403_stops_everything_at_once(world: World) -> None:
+    """The task fails without a retry, and no other task of the run may begin an attempt."""
+    amazon = Amazon(lambda items: httpx.Response(403, json={"message": "Forbidden"}))
+    with pytest.raises(Misconfigured, match="403"):
+        world.send(amazon)
+    with pytest.raises(Superseded, match="halted"):
+        world.send(amazon)
+    assert len(amazon.requests) == 1
+
+
+def test_429_honours_retry_after_and_goes_on(world: World) -> None:
+    """The same rows are sent again after the time that Amazon asks for."""
+    answers = iter([httpx.Response(429, headers={"Retry-After": "7"}, json={"errorMsg": "Too Many Requests"})])
+    amazon = Amazon(lambda items: next(answers, None) or accept(items))
+    before = world.clock.time()
+    world.send(amazon)
+    assert world.clock.time() - before >= 7
+    assert world.states() == [State.REJECTED, State.ACCEPTED]
+
+
+def test_a_busy_api_is_left_to_a_retry_of_the_task_after_a_minute(world: World) -> None:
+    """500 with retry advice, for ever: bounded waiting, then RetryLater; nothing is in doubt."""
+    amazon = Amazon(lambda items: httpx.Response(500, json={"errorMsg": "Internal error, please retry again"}))
+    before = world.clock.time()
+    with pytest.raises(RetryLater):
+        world.send(amazon)
+    assert 60 <= world.clock.time() - before < 120
+    assert set(world.states()) == {State.REJECTED}
+
+
+def test_500_without_advice_is_not_retried(world: World) -> None:
+    """The rows failed; they are neither refused nor in doubt."""
+    amazon = Amazon(lambda items: httpx.Response(500, json={"errorMsg": "Internal error"}))
+    with pytest.raises(UploadFailed, match="batch 1 rows 0–5: Internal error"):
+        world.send(amazon)
+    assert (world.states(), len(amazon.requests)) == ([State.FAILED], 1)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        httpx.Response(502, text="bad gateway"),
+        httpx.Response(503, json={}),
+        httpx.Response(504, text=""),
+        httpx.Response(201, json={}),
+        httpx.Response(201, text="<html>"),
+        httpx.ReadTimeout("too slow"),
+        httpx.RemoteProtocolError("reset"),
+    ],
+    ids=str,
+)
+def test_an_answer_that_tells_nothing_leaves_the_attempt_in_doubt_and_sends_again(world: World, lost: Any) -> None:
+    """The first attempt may have been accepted: it stays open; the second is a new attempt."""
+    answers = iter([lost])
+
+    def answer(items: Items) -> httpx.Response:
+        one = next(answers, None)
+        if isinstance(one, Exception):
+            raise one
+        return one or accept(items)
+
+    world.send(Amazon(answer))
+    assert world.states() == [State.SENDING, State.ACCEPTED]
+    assert [attempt.in_doubt for attempt in world.attempts.open()] == [True, True]
+
+
+def test_a_connection_that_was_never_made_is_no_doubt(world: World) -> None:
+    """Nothing was sent, so nothing can have been applied."""
+    answers: list[Any] = [httpx.ConnectError("refused"), None]
+
+    def answer(items: Items) -> httpx.Response:
+        one = answers.pop(0)
+        if one:
+            raise one
+        return accept(items)
+
+    world.send(Amazon(answer))
+    assert world.states() == [State.REJECTED, State.ACCEPTED]
+
+
+def test_a_process_that_died_while_sending_is_resumed_with_a_new_attempt(world: World) -> None:
+    """The gap between sending and recording the id: the range is sent again, the first attempt stays in doubt."""
+
+    def die(items: Items) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.send(Amazon(die))
+    world.send(Amazon(accept))
+    assert world.states() == [State.SENDING, State.ACCEPTED]
+
+
+def test_a_newer_plan_stops_an_older_task(world: World) -> None:
+    """I4: a task of last Monday cleared on Wednesday sends nothing."""
+    Lease.of(world.run).release(1)
+    Lease.of(world.run).take("r2", world.clock.time())
+    amazon = Amazon(accept)
+    with pytest.raises(Superseded, match="run r2 has made plan 2"):
+        world.send(amazon)
+    assert amazon.requests == []
+
+
+def test_a_payload_that_is_not_the_planned_one_is_not_sent(world: World) -> None:
+    """The bytes are held against the plan's hash before the first request."""
+    world.run.lake.put_compressed("runs/r1/b1", b'{"catalogItems":[]}')
+    amazon = Amazon(accept)
+    with pytest.raises(BadInput, match="not those that were planned"):
+        world.send(amazon)
+    assert amazon.requests == []
