@@ -1,0 +1,247 @@
+"""The client of Amazon's Catalog API: one request, one answer, classified.
+
+Nothing is retried in here: the caller records every attempt before it starts. No frame library is imported in this
+chain.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
+
+from catalog_sync.api.outcomes import (
+    Answer,
+    StatusAnswer,
+    Verdict,
+    classify_ingestion,
+    classify_status,
+    safe_text,
+)
+from catalog_sync.api.signing import Signer
+from catalog_sync.aws import Aws
+from catalog_sync.clock import Clock
+from catalog_sync.errors import Misconfigured, shorten
+from catalog_sync.tickets import Tickets
+from catalog_sync.web import is_secure
+
+if TYPE_CHECKING:
+    from catalog_sync.connections import Connection, Connections
+    from catalog_sync.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Paths below the base URL (``upload_catalog``, ``archive_catalog_api``, ``get_catalog_upload_status``).
+UPLOAD = "/v1/catalog/upload"
+ARCHIVE = "/v1/catalog/archive"
+STATUS = "/v1/catalog/getCatalogUploadStatus"
+
+#: More than this of an answer is not read: an ingestion id or an error text is far smaller.
+MAX_ANSWER = 1024 * 1024
+#: Seconds to make a connection.
+CONNECT_TIMEOUT = 10.0
+
+# httpx raises these before the first byte of the request has left.
+_NOTHING_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+# STS answers these when a retry cannot help.
+_DENIED = frozenset({
+    "AccessDenied", "AccessDeniedException", "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId",
+    "MalformedPolicyDocument", "SignatureDoesNotMatch", "UnrecognizedClientException", "ValidationError",
+})  # fmt: skip
+
+_A = TypeVar("_A", Answer, StatusAnswer)
+_Classify = Callable[[int, Mapping[str, str], bytes, float], _A]
+
+
+class CatalogApi:
+    """Amazon's Catalog API.
+
+    :param base_url: where it is, a stage path allowed.
+    :param credentials: botocore credentials; those that renew themselves are renewed when needed.
+    :param region: the region that requests are signed for.
+    :param tickets: the shared rate limit; one ticket is taken before every request.
+    :param timeout: seconds to wait for the network, each time; an answer that takes over twice as long in all is given
+        up.
+    :param transport: how requests travel; tests pass their own.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Any,
+        region: str,
+        tickets: Tickets,
+        clock: Clock,
+        timeout: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._signer = Signer(credentials, region)
+        self._tickets = tickets
+        self._clock = clock
+        self._timeout = timeout
+        self._http = httpx.Client(
+            transport=transport,
+            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
+            headers={"Accept-Encoding": "identity", "User-Agent": "catalog-sync"},
+        )
+        # Callers need not close the client; its connections end with it.
+        self._finalizer = weakref.finalize(self, self._http.close)
+
+    @classmethod
+    def from_connection(
+        cls,
+        settings: Settings,
+        connections: Connections,
+        clock: Clock,
+        tickets: Tickets,
+        transport: httpx.BaseTransport | None = None,
+    ) -> CatalogApi:
+        """Return the client of the deployment's API connection (``api.conn_id``).
+
+        The connection's ``host`` is the base URL. Its extra holds ``region_name`` (required), ``role_arn`` and
+        ``external_id``. Without a login and password the credentials are those of the AWS connection.
+
+        :raises Misconfigured: the connection is absent or incomplete, or its base URL is not secure.
+        """
+        connection = connections.get(settings.api.conn_id)
+        region = str(connection.extra.get("region_name") or "")
+        if not region:
+            raise Misconfigured(
+                f"connection {connection.conn_id!r}: extra.region_name is missing: the region that requests are signed "
+                "for, such as us-east-1; it is never guessed from the host name"
+            )
+        if not is_secure(connection.base_url):
+            raise Misconfigured(
+                f"connection {connection.conn_id!r}: host = {shorten(_without_user(connection.base_url))!r}: must be "
+                "the https base URL that Amazon gave you (plain http only to this host or a container)"
+            )
+        return cls(
+            base_url=connection.base_url,
+            credentials=_account(settings, connections, connection).credentials(),
+            region=region,
+            tickets=tickets,
+            clock=clock,
+            timeout=settings.api.timeout.total_seconds(),
+            transport=transport,
+        )
+
+    def upload(self, body: bytes) -> Answer:
+        """Send one batch: the bytes of ``{"catalogItems": [...]}``."""
+        return self._call("upload", UPLOAD, body, classify_ingestion, Answer)
+
+    def archive(self, item_skus: Sequence[str], all_applicable_stores: Sequence[str]) -> Answer:
+        """Ask Amazon to archive SKUs in every store; ``all_applicable_stores`` is every store of the retailer."""
+        body = _json({"itemSkus": list(item_skus), "allApplicableStores": list(all_applicable_stores)})
+        return self._call("archive", ARCHIVE, body, classify_ingestion, Answer)
+
+    def status(self, ingestion_id: str, spare: bool = False) -> StatusAnswer:
+        """Ask how far an ingestion is; ``spare`` keeps to one ticket in nine, while uploads are being sent."""
+        return self._call("status", STATUS, _json({"ingestionId": ingestion_id}), classify_status, StatusAnswer, spare)
+
+    def close(self) -> None:
+        """Close the connections; the client cannot be used afterwards."""
+        self._finalizer()
+
+    def __enter__(self) -> CatalogApi:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _call(
+        self, operation: str, path: str, body: bytes, classify: _Classify[_A], answer: type[_A], spare: bool = False
+    ) -> _A:
+        url = self._base_url + path
+        try:
+            prepared = self._signer.prepare(body)
+        except (BotoCoreError, ClientError) as error:
+            return answer(_credentials_verdict(error), message=_credentials_message(error), sent_at=self._clock.time())
+        self._tickets.take(operation, spare=spare)
+        sent_at = self._clock.time()
+        try:
+            status, headers, data = self._post(url, body, prepared.headers(url), sent_at)
+        except httpx.HTTPError as error:
+            sent = not isinstance(error, _NOTHING_SENT)
+            verdict = Verdict.AMBIGUOUS if sent else Verdict.NOT_SENT
+            outcome = answer(verdict, message=_transport_message(error, url, sent))
+        else:
+            outcome = classify(status, headers, data, self._clock.time())
+        outcome = replace(outcome, sent_at=sent_at, latency=self._clock.time() - sent_at)
+        log.info(
+            "%s of %s bytes: %s (HTTP %s) in %.3f s",
+            operation, len(body), outcome.verdict.value, outcome.http_status, outcome.latency,
+        )  # fmt: skip
+        return outcome
+
+    def _post(
+        self, url: str, body: bytes, headers: dict[str, str], began: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        with self._http.stream("POST", url, content=body, headers=headers) as response:
+            data = bytearray()
+            for chunk in response.iter_bytes():
+                data += chunk
+                if len(data) > MAX_ANSWER:
+                    break
+                if self._clock.time() - began > 2 * self._timeout:
+                    raise httpx.ReadTimeout("the answer trickles", request=response.request)
+            return response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(data[:MAX_ANSWER])
+
+
+def _account(settings: Settings, connections: Connections, connection: Connection) -> Aws:
+    extra = connection.extra
+    account: Aws | None = None
+    if connection.login and connection.password:
+        # STS, for assuming a role, is reached where the AWS connection says (the sandbox, or AWS itself).
+        endpoint = extra.get("endpoint_url")
+        if extra.get("role_arn") and not endpoint:
+            endpoint = connections.aws(settings.aws.conn_id, settings.aws.region).endpoint_url
+        account = Aws.of(
+            region=settings.aws.region,
+            access_key=connection.login,
+            secret_key=connection.password,
+            session_token=extra.get("aws_session_token"),
+            endpoint_url=endpoint,
+        )
+    else:
+        account = connections.aws(settings.aws.conn_id, settings.aws.region)
+    role = extra.get("role_arn")
+    return account.assume(str(role), extra.get("external_id")) if role else account
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _without_user(url: str) -> str:
+    parts = urlsplit(url)
+    return url.replace(parts.netloc, parts.netloc.rpartition("@")[2]) if "@" in parts.netloc else url
+
+
+def _transport_message(error: httpx.HTTPError, url: str, sent: bool) -> str:
+    host = urlsplit(url).netloc
+    what = "the request was sent, its answer is lost" if sent else "nothing was sent"
+    return f"{host}: {type(error).__name__}: {safe_text(str(error), 120)} ({what})"
+
+
+def _credentials_verdict(error: Exception) -> Verdict:
+    if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in _DENIED:
+        return Verdict.FORBIDDEN
+    return Verdict.NOT_SENT
+
+
+def _credentials_message(error: Exception) -> str:
+    return f"no credentials to sign with: {safe_text(str(error))}. Look at role_arn, its trust policy and external_id"

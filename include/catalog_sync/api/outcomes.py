@@ -1,0 +1,240 @@
+"""What an answer of Amazon's Catalog API means for the caller. No other module knows an HTTP status code.
+
+    seen                                          verdict            then
+    2xx with an ingestion id                      ACCEPTED           record it
+    400 naming stores                             REJECTED_STORES    split by store
+    400 otherwise, 413                            REJECTED           halve until the row is found
+    403                                           FORBIDDEN          stop sending; the message says where to look
+    429; 500 that asks to retry                   RETRY_LATER        wait, honouring Retry-After
+    500 otherwise                                 FAILED             no retry in this run
+    2xx without an id, 500 that is not JSON,
+    502, 503, 504, anything unexpected,
+    connection lost or timed out after sending    AMBIGUOUS          it may be accepted: a new attempt, the first in
+    doubt no connection was made                        NOT_SENT           safe to retry
+
+Sources: Amazon's pages ``catalog_upload_test_cases`` (statuses and texts), ``get_catalog_upload_status`` (``errorMsg``)
+and ``catalog_faq`` (403). Texts are matched loosely; where a page is silent the row above is this project's choice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+
+from catalog_sync.errors import shorten
+
+
+class Verdict(StrEnum):
+    """What the caller has to do, see the table above."""
+
+    ACCEPTED = "ACCEPTED"
+    REJECTED_STORES = "REJECTED_STORES"
+    REJECTED = "REJECTED"
+    FORBIDDEN = "FORBIDDEN"
+    RETRY_LATER = "RETRY_LATER"
+    FAILED = "FAILED"
+    AMBIGUOUS = "AMBIGUOUS"
+    NOT_SENT = "NOT_SENT"
+    #: Status only: Amazon does not know the ingestion id, or not as ours.
+    UNKNOWN_INGESTION = "UNKNOWN_INGESTION"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one request.
+
+    ``http_status`` and ``retry_after`` (seconds) are ``None`` where there was none; ``sent_at`` is Unix time,
+    ``latency`` seconds; ``message`` and ``evidence`` are short and hold no secret.
+    """
+
+    verdict: Verdict
+    ingestion_id: str = ""
+    http_status: int | None = None
+    message: str = ""
+    retry_after: float | None = None
+    latency: float = 0.0
+    sent_at: float = 0.0
+    evidence: str = ""
+
+
+@dataclass(frozen=True)
+class StatusAnswer(Answer):
+    """What came of a status call; with ``ACCEPTED``, ``processing_status`` is one of ``PROCESSING_STATES``.
+
+    ``report_link`` is empty while there is none (U10); it is a presigned link, hence a secret.
+    """
+
+    processing_status: str = ""
+    report_link: str = field(default="", repr=False)
+
+
+#: ``processingStatus`` as documented on ``get_catalog_upload_status``.
+PROCESSING_STATES = frozenset({"INQUEUE", "INPROGRESS", "DONE", "CANCELLED", "FATAL"})
+#: An ingestion id is at most this long (``get_catalog_upload_status``).
+MAX_ID = 255
+#: A ``Retry-After`` is honoured up to this many seconds; a busy task then gives way to a retry of the task.
+MAX_RETRY_AFTER = 60.0
+#: AWS refuses signatures whose time is off by more than this many seconds.
+MAX_SKEW = 300.0
+
+# Documented: "One or more StoreID's present in the request is incorrect" and "List of store ID's present in the request
+# are either incorrect/not associated with same retailer". A text that merely mentions a store id (its length, say) is
+# no such.
+_STORES = re.compile(r"store\s*_?id.*(incorrect|not associated|same retailer)", re.IGNORECASE | re.DOTALL)
+_RETRY = "please retry again"
+_ERROR_KEYS = ("errorMsg", "message", "Message")
+
+# API Gateway quotes the canonical request, which holds the session token, when a signature does not match.
+_QUOTED_REQUEST = re.compile(
+    r"(the canonical string|authorization header:|the string-to-sign).*", re.IGNORECASE | re.DOTALL
+)
+_LINK = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']*")
+_LONG_TOKEN = re.compile(r"[A-Za-z0-9+/=_%-]{60,}")
+
+# What API Gateway says with a 403 (AWS: "Troubleshooting HTTP 403 errors from API Gateway"), and where to look.
+_HINTS = (
+    ("signature expired", "the clock of this host"),
+    ("signature not yet current", "the clock of this host"),
+    ("token included in the request is expired", "the credentials: they have expired; renew them or use role_arn"),
+    ("token included in the request is invalid", "the credentials: AWS does not know the access key or session token"),
+    ("signature we calculated", "the secret key of the credentials, and region_name in the connection's extra"),
+    ("credential should be scoped", "region_name in the connection's extra: requests are signed for another region"),
+    ("missing authentication token", "the base URL of the connection: the stage or path does not exist there"),
+    ("explicit deny", "the permission: a policy denies execute-api:Invoke to this role"),
+    ("not authorized to perform", "the permission: the role needs execute-api:Invoke on Amazon's API"),
+)
+_ANYWHERE = (
+    "the role (role_arn), its permission execute-api:Invoke, Amazon's allowlisting of this account, and the clock"
+)
+
+
+def classify_ingestion(status: int, headers: Mapping[str, str], body: bytes, now: float) -> Answer:
+    """Return what the answer to an upload or archive request means; never raises.
+
+    :param headers: the answer's headers, looked up in lower case.
+    :param now: the Unix time of this host when the answer came.
+    """
+    document = _document(body)
+    text = _text(document, body)
+    if 200 <= status < 300:
+        ingestion_id = document.get("ingestionId") if document else None
+        if isinstance(ingestion_id, str) and 0 < len(ingestion_id) <= MAX_ID:
+            return Answer(Verdict.ACCEPTED, ingestion_id, status)
+        message = f"HTTP {status} without an ingestionId"
+        return Answer(Verdict.AMBIGUOUS, http_status=status, message=message, evidence=_shown(body))
+    if status in (400, 413):
+        verdict = Verdict.REJECTED_STORES if status == 400 and _STORES.search(text) else Verdict.REJECTED
+        return Answer(verdict, http_status=status, message=text)
+    return _refusal(status, headers, document, text, now)
+
+
+def classify_status(status: int, headers: Mapping[str, str], body: bytes, now: float) -> StatusAnswer:
+    """Return what the answer to a status call means; never raises. Parameters as for ``classify_ingestion``."""
+    document = _document(body)
+    text = _text(document, body)
+    if 200 <= status < 300:
+        state = document.get("processingStatus") if document else None
+        if state in PROCESSING_STATES:
+            link = document.get("reportDownloadLink") if document else None
+            return StatusAnswer(
+                Verdict.ACCEPTED,
+                http_status=status,
+                processing_status=str(state),
+                report_link=link if isinstance(link, str) else "",
+            )
+        message = f"processingStatus = {shorten(state)!r} is none of {', '.join(sorted(PROCESSING_STATES))}"
+        return StatusAnswer(Verdict.AMBIGUOUS, http_status=status, message=message)
+    if status == 400:
+        return StatusAnswer(Verdict.UNKNOWN_INGESTION, http_status=status, message=text)
+    other = _refusal(status, headers, document, text, now)
+    return StatusAnswer(other.verdict, http_status=status, message=other.message, retry_after=other.retry_after)
+
+
+def link_is_dead(status: int) -> bool:
+    """Tell whether S3 says that a presigned link no longer works: 403, as XML "Request has expired" or otherwise."""
+    return status == 403
+
+
+def safe_text(text: str, limit: int = 300) -> str:
+    """Return ``text`` on one line, without what may be a credential, a signature or the query of a link."""
+    text = _QUOTED_REQUEST.sub(r"\1 […]", text)
+    text = _LINK.sub(r"\1?[…]", text)
+    return shorten(" ".join(_LONG_TOKEN.sub("[…]", text).split()), limit)
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks for, 0 to ``MAX_RETRY_AFTER``, or ``None``.
+
+    Both forms are read: a number of seconds and an HTTP date (RFC 9110, section 10.2.3).
+    """
+    if not value:
+        return None
+    if re.fullmatch(r"\s*\d{1,9}\s*", value, re.ASCII):
+        seconds = float(value)
+    elif (date := _http_date(value)) is not None:
+        seconds = date - now
+    else:
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def _refusal(status: int, headers: Mapping[str, str], document: dict[str, Any] | None, text: str, now: float) -> Answer:
+    after = retry_after(headers.get("retry-after"), now)
+    if status == 403:
+        return Answer(Verdict.FORBIDDEN, http_status=status, message=_forbidden(text, headers.get("date"), now))
+    if status == 429:
+        return Answer(Verdict.RETRY_LATER, http_status=status, message=text, retry_after=after)
+    if status == 500 and document is not None:
+        verdict = Verdict.RETRY_LATER if _RETRY in " ".join(text.lower().split()) else Verdict.FAILED
+        return Answer(verdict, http_status=status, message=text, retry_after=after)
+    known = status in (500, 502, 503, 504)
+    hint = "" if known else ": not an answer that Amazon documents; look at the base URL of the connection"
+    message = f"HTTP {status}{hint}: {text}"
+    return Answer(Verdict.AMBIGUOUS, http_status=status, message=message, retry_after=after, evidence=text)
+
+
+def _forbidden(text: str, date: str | None, now: float) -> str:
+    lowered = text.lower()
+    hint = next((where for sign, where in _HINTS if sign in lowered), _ANYWHERE)
+    server = _http_date(date) if date else None
+    skew = "" if server is None or abs(now - server) <= MAX_SKEW else _skew(now - server)
+    return f"{text}. Look at {hint}{skew}"
+
+
+def _skew(ahead: float) -> str:
+    direction = "ahead of" if ahead > 0 else "behind"
+    return f". Clock skew: this host is {abs(ahead):.0f} s {direction} Amazon, and AWS allows {MAX_SKEW:.0f} s"
+
+
+def _http_date(value: str) -> float | None:
+    try:
+        date: datetime = parsedate_to_datetime(value)
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+
+
+def _document(body: bytes) -> dict[str, Any] | None:
+    """Return the body as a JSON object, or ``None`` when it is none."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _text(document: dict[str, Any] | None, body: bytes) -> str:
+    for key in _ERROR_KEYS:
+        if document and isinstance(document.get(key), str) and document[key].strip():
+            return safe_text(document[key])
+    return _shown(body)
+
+
+def _shown(body: bytes) -> str:
+    return safe_text(body[:4096].decode("utf-8", "replace")) or "(empty answer)"
