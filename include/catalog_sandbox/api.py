@@ -112,18 +112,25 @@ class Api:
         self._limiter = RateLimiter(core.config.rate_limit)
         self.record = Record()
 
+    def now(self) -> float:
+        """Return the real time, in unix seconds."""
+        return self._wall()
+
     def reset(self) -> None:
         """Forget the requests so far."""
         self._limiter = RateLimiter(self._core.config.rate_limit)
         self.record.clear()
 
-    def answer(self, request: Signed) -> Answer:
-        """Return the answer to a request. Raises Dropped when a fault ends the connection instead."""
+    def answer(self, request: Signed, arrived: float | None = None) -> Answer:
+        """Return the answer to a request that arrived at this real time (default: now).
+
+        Raises Dropped when a fault ends the connection instead.
+        """
         prefix = f"/{self._core.config.stage}" if self._core.config.stage else ""
         operation = PATHS.get(request.path.removeprefix(prefix)) if request.path.startswith(prefix) else None
         if operation is None or request.method != "POST":
             return Answer.json(403, {"message": "Missing Authentication Token"})  # as API Gateway does
-        entry = Entry(self._wall(), operation)
+        entry = Entry(self._wall() if arrived is None else arrived, operation)
         try:
             answer = self._guarded(request, entry)
             entry.status = answer.status
@@ -172,18 +179,17 @@ class Api:
         try:
             if entry.operation == "status":
                 return self._status(body, entry, account)
-            return self._accept(body, entry, account)
+            return self._accept(raw, body, entry, account)
         except Invalid as error:
             return Answer.json(400, {"errorMsg": str(error)})
 
-    def _accept(self, body: Any, entry: Entry, account: str) -> Answer:
-        size = (
-            body.get("catalogItems" if entry.operation == "upload" else "itemSkus") if isinstance(body, dict) else None
-        )
+    def _accept(self, raw: bytes, body: Any, entry: Entry, account: str) -> Answer:
+        field = "catalogItems" if entry.operation == "upload" else "itemSkus"
+        size = body.get(field) if isinstance(body, dict) else None
         entry.items = len(size) if isinstance(size, list) else 0
         check = check_upload if entry.operation == "upload" else check_archive
         check(body, self._core.config, account)
-        entry.ingestion_id = self._core.accept(entry.operation, account, body, entry.items).id
+        entry.ingestion_id = self._core.accept(entry.operation, account, raw, entry.items).id
         return Answer.json(201, {"ingestionId": entry.ingestion_id})
 
     def _status(self, body: Any, entry: Entry, account: str) -> Answer:

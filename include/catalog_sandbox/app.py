@@ -45,6 +45,7 @@ def build(core: Core, api: Api, notices: Notices | None = None) -> FastAPI:
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
     async def operation(request: Request) -> Response:
+        arrived = api.now()  # before the body is read, as the limit is on requests that start
         signed = Signed(
             method=request.method,
             path=raw_path(request.scope),
@@ -53,7 +54,7 @@ def build(core: Core, api: Api, notices: Notices | None = None) -> FastAPI:
             body=await request.body(),
         )
         try:
-            return _response(await run_in_threadpool(api.answer, signed))
+            return _response(await run_in_threadpool(api.answer, signed, arrived))
         except Dropped as dropped:
             return await _drop(request, dropped)
 

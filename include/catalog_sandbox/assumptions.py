@@ -76,8 +76,8 @@ ASSUMPTIONS = (
         "U14",
         "Keys of the report, error codes, whether successes are listed",
         'JSON: {"ingestionId", "processingStatus", "summary": {"totalItems", "succeeded", "failed"}, "items": '
-        '[{"itemSku", "storeId", "status": "SUCCESS"|"FAILED", "errorCode", "errorMessage"}]}; every item is listed unless '
-        "`failures_only`. An archive lists one line per SKU, with an empty storeId.",
+        '[{"itemSku", "storeId", "status": "SUCCESS"|"FAILED", "errorCode", "errorMessage"}]}; every item is listed '
+        "unless `failures_only`. An archive lists one line per SKU, with an empty storeId.",
     ),
     Assumption(
         "U15",

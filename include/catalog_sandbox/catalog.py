@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +32,7 @@ _KNOWN = frozenset(FIELDS)
 _ABSENT = None
 
 ACTIVE, ARCHIVED = "ACTIVE", "ARCHIVED"
+_LETTERS = {ACTIVE: b"A", ARCHIVED: b"R"}
 
 #: ``catalog_data_overview``: alphanumeric, no special characters; Amazon's own examples (``TEST-001``) have a hyphen.
 _SKU = re.compile(r"[A-Za-z0-9._-]+")
@@ -50,15 +50,6 @@ class Refusal:
     message: str
 
 
-@dataclass
-class _Row:
-    __slots__ = ("barcodes", "packed", "state")
-
-    packed: bytes
-    state: str
-    barcodes: tuple[int, ...]
-
-
 def pack(item: dict[str, Any]) -> bytes:
     """Return an item as a JSON list of its known fields, then what else it had."""
     values = [item.get(field, _ABSENT) for field in FIELDS]
@@ -73,6 +64,10 @@ def unpack(packed: bytes) -> dict[str, Any]:
     if len(values) > len(FIELDS):
         item.update(values[-1])
     return item
+
+
+def _state(row: bytes) -> str:
+    return ACTIVE if row.startswith(_LETTERS[ACTIVE]) else ARCHIVED
 
 
 def barcodes_of(item: dict[str, Any]) -> tuple[int, ...]:
@@ -98,10 +93,10 @@ def judge(item: dict[str, Any]) -> Refusal | tuple[int, ...]:
 
 
 class Catalog:
-    """Items by store and SKU."""
+    """Items by store and SKU. A row is the letter of its state and then the packed item."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, dict[str, _Row]] = {}
+        self._rows: dict[str, dict[str, bytes]] = {}
         #: Per store: barcode number -> the one ACTIVE SKU that has it.
         self._holders: dict[str, dict[int, str]] = {}
 
@@ -120,45 +115,45 @@ class Catalog:
             if holders.get(barcode, sku) != sku:
                 return Refusal("BARCODE_IN_USE", f"barcode {abs(barcode):014d} belongs to SKU {holders[barcode]}")
         rows = self._rows.setdefault(store, {})
-        if (old := rows.get(sku)) is not None:
-            self._release(holders, sku, old)
-        rows[sku] = _Row(pack(item), ACTIVE, barcodes)
+        self._release(holders, sku, rows.get(sku))
+        rows[sku] = _LETTERS[ACTIVE] + pack(item)
         holders.update(dict.fromkeys(barcodes, sku))
         return None
 
     def archive(self, sku: str, stores: tuple[str, ...]) -> Refusal | None:
         """Archive a SKU in all the stores that have it; None when done (``archive_catalog_api``)."""
-        rows = [(store, row) for store in stores if (row := self._rows.get(store, {}).get(sku)) is not None]
-        if not rows:
+        found = [store for store in stores if sku in self._rows.get(store, {})]
+        if not found:
             return Refusal("SKU_NOT_FOUND", "item_sku matches no active product")
-        if all(row.state == ARCHIVED for _, row in rows):
+        active = [store for store in found if _state(self._rows[store][sku]) == ACTIVE]
+        if not active:
             return Refusal("SKU_ALREADY_ARCHIVED", "item_sku is already archived")
-        for store, row in rows:
+        for store in active:
+            row = self._rows[store][sku]
             self._release(self._holders[store], sku, row)
-            row.state = ARCHIVED
+            self._rows[store][sku] = _LETTERS[ARCHIVED] + row[1:]
         return None
 
     @staticmethod
-    def _release(holders: dict[int, str], sku: str, row: _Row) -> None:
-        for barcode in row.barcodes:
-            if holders.get(barcode) == sku:
-                del holders[barcode]
+    def _release(holders: dict[int, str], sku: str, row: bytes | None) -> None:
+        if row is None or _state(row) == ARCHIVED:
+            return
+        for barcode in barcodes_of(unpack(row[1:])):
+            del holders[barcode]
 
-    def packed(self, store: str) -> Iterator[tuple[str, str, bytes]]:
-        """Yield store, state and packed item of a store's rows, by SKU; ``opened`` reads them."""
-        for _, row in sorted(self._rows.get(store, {}).items()):
-            yield store, row.state, row.packed
+    def packed(self, store: str) -> list[tuple[str, bytes]]:
+        """Return store and row of each of a store's items, by SKU, as they are now; ``opened`` reads them."""
+        return [(store, row) for _, row in sorted(self._rows.get(store, {}).items())]
 
     @staticmethod
-    def opened(row: tuple[str, str, bytes]) -> dict[str, Any]:
+    def opened(store: str, row: bytes) -> dict[str, Any]:
         """Return an item as received plus its ``state`` and ``store``."""
-        store, state, packed = row
-        return {**unpack(packed), "state": state, "store": store}
+        return {**unpack(row[1:]), "state": _state(row), "store": store}
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return per store how many items are in which state."""
         counts = {}
         for store, rows in sorted(self._rows.items()):
-            active = sum(row.state == ACTIVE for row in rows.values())
+            active = sum(_state(row) == ACTIVE for row in rows.values())
             counts[store] = {ACTIVE: active, ARCHIVED: len(rows) - active}
         return counts

@@ -94,10 +94,12 @@ def _add_subscriptions(routes: APIRouter, notices: Notices) -> None:
     @routes.post("/subscribe")
     async def subscribe(request: Request) -> Response:
         try:
-            queue = json.loads(await request.body())["queue_arn"]
+            queue = str(json.loads(await request.body())["queue_arn"])
         except (ValueError, KeyError, TypeError):
+            queue = ""
+        if not queue.startswith("arn:"):
             return JSONResponse({"error": 'the body must be {"queue_arn": "arn:aws:sqs:..."}'}, status_code=400)
-        return JSONResponse(await run_in_threadpool(notices.subscribe, str(queue)))
+        return JSONResponse(await run_in_threadpool(notices.subscribe, queue))
 
     @routes.get("/sns")
     def sns(request: Request) -> Response:

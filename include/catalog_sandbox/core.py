@@ -84,9 +84,9 @@ class Core:
 
     # --- requests
 
-    def accept(self, operation: str, account: str, body: dict[str, Any], items: int) -> Ingestion:
-        """Take a valid request in and return its ingestion, ``INQUEUE``."""
-        stored = keep(body)
+    def accept(self, operation: str, account: str, raw: bytes, items: int) -> Ingestion:
+        """Take a valid request body in and return its ingestion, ``INQUEUE``."""
+        stored = keep(raw)
         with self._lock:
             now = self.clock()
             fault = self.faults.draw("ingestion", operation)
@@ -242,8 +242,8 @@ class Core:
             stores = list(self.catalog.counts()) if store is None else [store]
         for name in stores:
             with self._lock:
-                rows = list(self.catalog.packed(name))
-            yield from (Catalog.opened(row) for row in rows)
+                rows = self.catalog.packed(name)
+            yield from (Catalog.opened(*row) for row in rows)
 
     def records(self) -> list[dict[str, Any]]:
         """Return every ingestion in the order of acceptance."""

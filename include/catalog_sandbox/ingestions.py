@@ -59,9 +59,9 @@ class Ingestion:
         }
 
 
-def keep(body: dict[str, Any]) -> bytes:
+def keep(raw: bytes) -> bytes:
     """Return a request body in the form in which it waits for its processing."""
-    return zlib.compress(json.dumps(body, separators=(",", ":")).encode(), 1)
+    return zlib.compress(raw, 1)
 
 
 def kept(stored: bytes) -> dict[str, Any]:

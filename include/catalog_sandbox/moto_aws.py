@@ -21,8 +21,8 @@ class MotoAws:
         # The account of the access key is the account that moto works in.
         session = boto3.Session(
             aws_access_key_id=topic_arn.split(":")[4],
-            aws_secret_access_key="none",
-            region_name=region,  # noqa: S106
+            aws_secret_access_key="none",  # noqa: S106
+            region_name=region,
         )
         self._sns = session.client("sns", endpoint_url=endpoint, config=config)
         self._sqs = session.client("sqs", endpoint_url=endpoint, config=config)

@@ -14,7 +14,7 @@ from typing import Any
 
 import uvicorn
 from moto.server import ThreadedMotoServer
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from catalog_sandbox import app, moto_aws
 from catalog_sandbox.api import Api
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _PUMP = 0.05
 
 
-class _Protocol(H11Protocol):
+class _Protocol(HttpToolsProtocol):
     """Hands the connection to the application, which may have to end it (faults reset_* and timeout_*)."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
