@@ -36,9 +36,9 @@ class Incomplete(CatalogSyncError):
 def account(run: Run) -> dict[str, Any]:
     """Gather and check the run's books, write them, and give up the lease if the run still has it.
 
-    :returns: the books: ``run_id``, ``state`` (``complete``, ``incomplete``, ``unbalanced``), ``stores`` and ``total`` (lines of
-        ``books``), ``catalog``, ``late`` (what was settled of other runs), ``problems``, ``plan`` and the counts of repairs,
-        warnings and rejects by code. Complete books are ``books.json`` and are never rewritten.
+    :returns: the books: ``run_id``, ``state`` (``complete``, ``incomplete``, ``unbalanced``), ``stores`` and ``total``
+        (lines of ``books``), ``catalog``, ``late`` (what was settled of other runs), ``problems``, ``plan`` and the
+        counts of repairs, warnings and rejects by code. Complete books are ``books.json`` and are never rewritten.
     """
     made = gather(run)
     if made["plan"].get("plan_number"):
@@ -161,7 +161,7 @@ def _sent_side(plan: dict[str, Any], results: list[np.ndarray]) -> dict[str, Cou
 
 
 def _catalog(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Return, per store whose rows were settled, the active items before and after, and what should explain the difference.
+    """Return the active items before and after of each store whose rows were settled, and what explains the difference.
 
     Before is the table as the plan saw it; what explains it is read from the outcomes that were settled since.
     """
@@ -201,7 +201,7 @@ def _catalog(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
 
 
 def _outcome_keys(run: Run, prefix: str) -> pl.DataFrame:
-    frames = [run.lake.get_frame(key, _OUTCOME) for key in run.lake.list(prefix)]
+    frames = [run.lake.get_frame(key, _OUTCOME) for key in run.lake.keys(prefix)]
     return pl.concat([pl.DataFrame(schema=dict.fromkeys(_OUTCOME, pl.String)), *frames])
 
 

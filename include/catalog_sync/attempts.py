@@ -5,9 +5,9 @@
     any open state → UNKNOWN                                            (given up on; a later DONE is legal)
     every end → SETTLED
 
-REJECTED ranges may be sent again in this run (429, a store to find, a half to try); REFUSED rows are Amazon's synchronous no
-to exactly these rows; FAILED is a 500 without retry advice. Transitions are conditional writes: a late or repeated notice
-cannot move a state backwards.
+REJECTED ranges may be sent again in this run (429, a store to find, a half to try); REFUSED rows are Amazon's
+synchronous no to exactly these rows; FAILED is a 500 without retry advice. Transitions are conditional writes: a late
+or repeated notice cannot move a state backwards.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from catalog_sync.errors import Superseded, shorten
 from catalog_sync.lease import Lease
@@ -89,7 +89,7 @@ class AttemptKey:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt as the ledger holds it. ``start`` and ``stop`` are positions in the batch's payload (stop excluded)."""
+    """One attempt as the ledger holds it. The payload's items from ``start`` to before ``stop``."""
 
     key: AttemptKey
     state: State
@@ -193,7 +193,11 @@ class Attempts:
         }  # fmt: skip
         pointer = {"pk": self._open, "sk": key.pointer, "run_id": key.run_id, "sent_at": now}
         halted = LedgerTable.update_request(
-            key.pk, "RUN", {"sending_at": now}, "attribute_not_exists(#halted_until) OR #halted_until < :now", {"now": now}
+            key.pk,
+            "RUN",
+            {"sending_at": now},
+            "attribute_not_exists(#halted_until) OR #halted_until < :now",
+            {"now": now},
         )
         fresh = "attribute_not_exists(pk)"
 
@@ -214,8 +218,8 @@ class Attempts:
         if failure.reasons[0]:
             holder = self.lease.read()
             return Superseded(
-                f"run {key.run_id} holds plan {plan_number}, but run {holder.owner} has made plan {holder.token} since: "
-                "nothing is sent; what is still due is derived anew by the next run"
+                f"run {key.run_id} holds plan {plan_number}, but run {holder.owner} has made plan {holder.token} "
+                "since: nothing is sent; what is still due is derived anew by the next run"
             )
         if failure.reasons[1]:
             run = self.ledger.get(key.pk, "RUN") or {}
@@ -316,7 +320,9 @@ class Attempts:
     def archived(self, attempt: Attempt, report_key: str, now: float) -> None:
         """Record where the report lies now and forget its link."""
         self.ledger.update(
-            attempt.key.pk, attempt.key.sk, {"report_key": report_key, "archived_at": now, "link": None, "link_at": None}
+            attempt.key.pk,
+            attempt.key.sk,
+            {"report_key": report_key, "archived_at": now, "link": None, "link_at": None},
         )
         if attempt.ingestion_id:
             self.ledger.update(f"INGESTION#{attempt.ingestion_id}", "NOTICE", {"link": None}, "attribute_exists(#pk)")

@@ -68,7 +68,10 @@ class Aws:
         return Aws(session=boto3.Session(botocore_session=core), region=self.region, endpoint_url=self.endpoint_url)
 
     def _client_creator(self, service: str, **kwargs: Any) -> Any:
-        return boto3.client(service, region_name=self.region, endpoint_url=self.endpoint_url, config=_CONFIG, **kwargs)
+        session: Any = boto3.Session()
+        return session.client(
+            service, region_name=self.region, endpoint_url=self.endpoint_url, config=_CONFIG, **kwargs
+        )
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of ``service``."""

@@ -59,17 +59,19 @@ def catalog_problems(catalog: Mapping[str, Mapping[str, int]]) -> list[str]:
         expected = one["active_before"] + one["new"] + one["reactivated"] - one["archived"]
         if one["active_after"] != expected:
             found.append(
-                f"{store}: {one['active_after']:,} active items, but {one['active_before']:,} before + {one['new']:,} new + "
-                f"{one['reactivated']:,} reactivated − {one['archived']:,} archived = {expected:,}"
+                f"{store}: {one['active_after']:,} active items, but {one['active_before']:,} before + "
+                f"{one['new']:,} new + {one['reactivated']:,} reactivated − {one['archived']:,} archived = {expected:,}"
             )
     return found
 
 
 def as_markdown(books: Mapping[str, Any]) -> str:
-    """Return the books as a Markdown table, a line per store and one in all, without the columns that are 0 throughout."""
+    """Return the books as a Markdown table, a line per store and one in all, without columns of zeros."""
     stores: dict[str, Line] = {**books["stores"], "**all**": books["total"]}
     shown = [column for column in COLUMNS if column == "read" or any(one[column] for one in stores.values())]
     head = "| store | " + " | ".join(column.replace("_", " ") for column in shown) + " |"
     rule = "|---|" + "---:|" * len(shown)
-    rows = [f"| {store} | " + " | ".join(f"{one[column]:,}" for column in shown) + " |" for store, one in stores.items()]
+    rows = [
+        f"| {store} | " + " | ".join(f"{one[column]:,}" for column in shown) + " |" for store, one in stores.items()
+    ]
     return "\n".join([head, rule, *rows])

@@ -17,12 +17,13 @@ def replaced(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.Dat
 
     - An acknowledged row replaces what stands, unless what stands has a higher plan number.
     - A failed or unknown outcome of a newer plan leaves the row but makes it dirty: nobody knows what Amazon has now.
-    - When an older attempt resolved after a newer one with other content was sent, the row is dirty too: Amazon promises
-      no order (U24).
+    - When an older attempt resolved after a newer one with other content was sent, the row is dirty too: Amazon
+    promises no order (U24).
     - A refused row stays as it was (U35).
 
     :param before: rows of the ``acknowledged`` table.
-    :param outcomes: rows as ``outcomes.outcomes_of`` returns them; several for a key are applied in the order of their plans.
+    :param outcomes: rows as ``outcomes.outcomes_of`` returns them; several for a key are applied in the order of their
+        plans.
     """
     ordered = outcomes.sort("plan_number", "attempt").with_columns(_turn=pl.int_range(pl.len()).over(_ON))
     after = before
@@ -40,7 +41,13 @@ def _turn(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.DataFr
     newer = pl.col("_plan") > pl.col("plan_number")
     differs = pl.col("_hash") != pl.col("content_hash")
     acknowledged = pl.col("outcome") == "acknowledged"
-    late = acknowledged & ~newer & differs & (pl.col("_resolved") > pl.col("sent_at")) & (pl.col("_plan") < pl.col("plan_number"))
+    late = (
+        acknowledged
+        & ~newer
+        & differs
+        & (pl.col("_resolved") > pl.col("sent_at"))
+        & (pl.col("_plan") < pl.col("plan_number"))
+    )
     dirty = (
         pl.when((pl.col("outcome") == "failed") & newer).then(pl.col("_plan") + 1)
         .when((pl.col("outcome") == "unknown") & newer).then(pl.col("_plan"))
@@ -75,8 +82,8 @@ def _acknowledged(outcomes: pl.DataFrame, before: pl.DataFrame, now: float) -> p
 def refused(before: pl.DataFrame, outcomes: pl.DataFrame, acknowledged: pl.DataFrame) -> pl.DataFrame:
     """Return the refusals of one store after the outcomes.
 
-    A refused row adds its ingestion to those that refused the same content; an acknowledged one ends the refusals of its
-    content. ``acknowledged`` says which other SKU holds the row's barcode now.
+    A refused row adds its ingestion to those that refused the same content; an acknowledged one ends the refusals of
+    its content. ``acknowledged`` says which other SKU holds the row's barcode now.
     """
     no = outcomes.filter(pl.col("outcome") == "refused")
     content = [*_ON, "content_hash"]
@@ -98,7 +105,9 @@ def refused(before: pl.DataFrame, outcomes: pl.DataFrame, acknowledged: pl.DataF
         pl.col("last_seen").max(),
         pl.col("holder").last(),
     )
-    yes = outcomes.filter(pl.col("outcome") == "acknowledged").group_by(content).agg(_yes_at=pl.col("resolved_at").max())
+    yes = (
+        outcomes.filter(pl.col("outcome") == "acknowledged").group_by(content).agg(_yes_at=pl.col("resolved_at").max())
+    )
     ended = merged.join(yes, on=content, how="left").filter(
         pl.col("_yes_at").is_null() | (pl.col("_yes_at") < pl.col("last_seen"))
     )
@@ -106,7 +115,7 @@ def refused(before: pl.DataFrame, outcomes: pl.DataFrame, acknowledged: pl.DataF
 
 
 def holders(items: pl.DataFrame, acknowledged: pl.DataFrame) -> pl.DataFrame:
-    """Return ``store_id``, ``item_sku`` and ``holder``: the other active SKU that holds a barcode of the item at Amazon."""
+    """Return ``store_id``, ``item_sku`` and ``holder``: the other active SKU with a barcode of the item."""
     held = gtin14s(acknowledged.filter(pl.col("state") == "ACTIVE")).rename({"item_sku": "holder"})
     claims = gtin14s(items)
     return (

@@ -27,8 +27,12 @@ OK, INCOMPLETE, WRONG = 0, 1, 2
 
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser."""
-    top = argparse.ArgumentParser(prog="python -m catalog_sync", description="Keep Amazon's catalog equal to the retailer's.")
-    top.add_argument("--config", help="the configuration file (default: $CATALOG_CONFIG, else include/config/catalog.yaml)")
+    top = argparse.ArgumentParser(
+        prog="python -m catalog_sync", description="Keep Amazon's catalog equal to the retailer's."
+    )
+    top.add_argument(
+        "--config", help="the configuration file (default: $CATALOG_CONFIG, else include/config/catalog.yaml)"
+    )
     top.add_argument("--verbose", action="store_true", help="log every step")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -36,13 +40,18 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("file")
     check.add_argument("--source", help="the source whose format and mapping apply (default: the only file source)")
 
-    for name, text in (("plan", "show what a sync would send; sends nothing"), ("sync", "do the whole job, without Airflow")):
+    for name, text in (
+        ("plan", "show what a sync would send; sends nothing"),
+        ("sync", "do the whole job, without Airflow"),
+    ):
         job = commands.add_parser(name, help=text)
         job.add_argument("--stores", default="", metavar="A,B", help="only these stores (default: all)")
         job.add_argument("--skus", default="", metavar="X,Y", help="only these SKUs (default: all)")
         job.add_argument("--resend", action="store_true", help="also send what Amazon already acknowledged unchanged")
         job.add_argument("--reason", default="", help="why, for the records")
-        job.add_argument("--run-id", help="the run's name (default: made from the time); a name used before resumes that run")
+        job.add_argument(
+            "--run-id", help="the run's name (default: made from the time); a name used before resumes that run"
+        )
 
     shown = commands.add_parser("books", help="show the books of a run")
     shown.add_argument("run", help="the run's name in the lake, or its Airflow run id")
@@ -55,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     args = parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO if args.verbose else logging.ERROR, format="%(asctime)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.ERROR, format="%(asctime)s %(name)s %(message)s"
+    )
     console = Console(stderr=True)
     try:
         code: int = {"check": _check, "plan": _job, "sync": _job, "books": _books}[args.command](args, console)
@@ -166,7 +177,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _flat(counts: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value:,}" if isinstance(value, int) else f"{key} {value}" for key, value in counts.items())
+    return ", ".join(
+        f"{key} {value:,}" if isinstance(value, int) else f"{key} {value}" for key, value in counts.items()
+    )
 
 
 def _print_json(value: Any) -> None:

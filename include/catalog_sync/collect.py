@@ -1,7 +1,7 @@
 """Collecting results: notices first, then polls of what is late, and the reports archived before their links die.
 
-The ledger says what is awaited and when a round is over, never what this consumer happened to receive: several may drain one
-queue. A step imports no frame library, so the triggerer can run it.
+The ledger says what is awaited and when a round is over, never what this consumer happened to receive: several may
+drain one queue. A step imports no frame library, so the triggerer can run it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from catalog_sync.api.client import CatalogApi
 from catalog_sync.api.outcomes import Verdict
 from catalog_sync.attempts import ENDED, RUNNING, Attempt, Attempts, State
 from catalog_sync.errors import CatalogSyncError, Misconfigured
-from catalog_sync.lease import Lease
 from catalog_sync.inbox import Inbox, Received
+from catalog_sync.lease import Lease
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -33,8 +33,9 @@ POLLS_PER_STEP = 10
 class Progress:
     """Where collecting stands, after one step.
 
-    ``open``: uploads whose end or report link is awaited; ``waiting``: reports that can be archived now; ``received`` and
-    ``polled``: messages and status answers of this step; ``round_over``: archive now; ``finished``: nothing is left to do.
+    ``open``: uploads whose end or report link is awaited; ``waiting``: reports that can be archived now; ``received``
+    and ``polled``: messages and status answers of this step; ``round_over``: archive now; ``finished``: nothing is
+    left to do.
     """
 
     open: int
@@ -165,7 +166,11 @@ class Collector:
             self.attempts.polled(attempt, self.run.clock.time() + self._interval(attempt))
             if answer.verdict is Verdict.ACCEPTED:
                 self.attempts.report(
-                    attempt.ingestion_id, State(answer.processing_status), answer.report_link, self.run.clock.time(), "status"
+                    attempt.ingestion_id,
+                    State(answer.processing_status),
+                    answer.report_link,
+                    self.run.clock.time(),
+                    "status",
                 )
                 continue
             log.warning("Status of %s: %s: %s", attempt.ingestion_id, answer.verdict.value, answer.message)
@@ -190,12 +195,14 @@ class Collector:
         limit = self.run.settings.results.give_up_after.total_seconds()
         for attempt in attempts:
             if _is_open(attempt) and now - attempt.sent_at > limit:
-                log.error("No result for %s after %.0f s: its rows are unknown until one comes", attempt.ingestion_id, limit)
+                log.error(
+                    "No result for %s after %.0f s: its rows are unknown until one comes", attempt.ingestion_id, limit
+                )
                 self.attempts.give_up(attempt, now)
 
 
 def report_key(attempt: Attempt) -> str:
-    """Return where the attempt's report is archived. Amazon's id is opaque, so an unsafe one is replaced by its hash."""
+    """Return where the attempt's report is archived. Amazon's id is opaque: an unsafe one is replaced by its hash."""
     name = attempt.ingestion_id
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name):
         name = hashlib.sha256(name.encode()).hexdigest()

@@ -71,7 +71,9 @@ class EnvironmentConnections:
             return _from_json(conn_id, value) if value.lstrip().startswith("{") else _from_uri(conn_id, value)
         except (ValueError, TypeError) as error:
             # Not chained: the text of the original error may quote the secret.
-            raise Misconfigured(f"connection {conn_id!r}: {name} is neither JSON nor a URI: {type(error).__name__}") from None
+            raise Misconfigured(
+                f"connection {conn_id!r}: {name} is neither JSON nor a URI: {type(error).__name__}"
+            ) from None
 
     def dbapi(self, conn_id: str) -> AbstractContextManager[Any]:
         """Return an open PEP 249 connection through SQLAlchemy's dialect for the connection's type."""
@@ -139,6 +141,8 @@ def _sqlalchemy_url(connection: Connection) -> str:
         return f"sqlite:///{connection.host or connection.schema}"
     drivers = {"postgres": "postgresql+psycopg2", "postgresql": "postgresql+psycopg2"}
     scheme = drivers.get(connection.conn_type, connection.conn_type)
-    login = quote(connection.login, safe="") + (f":{quote(connection.password, safe='')}" if connection.password else "")
+    login = quote(connection.login, safe="") + (
+        f":{quote(connection.password, safe='')}" if connection.password else ""
+    )
     port = f":{connection.port}" if connection.port else ""
     return f"{scheme}://{login}{'@' if login else ''}{connection.host}{port}/{connection.schema}"

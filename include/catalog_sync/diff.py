@@ -1,7 +1,8 @@
 """What differs between the retailer's rows and what Amazon acknowledged.
 
-"Unchanged" means: the hash of the item as it would be sent equals the acknowledged one, the item is active, and nothing about
-it is in doubt. Everything else is a candidate to be sent, or is suspended because Amazon keeps refusing it.
+"Unchanged" means: the hash of the item as it would be sent equals the acknowledged one, the item is active, and
+nothing about it is in doubt. Everything else is a candidate to be sent, or is suspended because Amazon keeps refusing
+it.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def diff(
 ) -> pl.DataFrame:
     """Return ``items`` with a column ``action`` (see ``Action``).
 
-    :param items: rows with ``store_id``, ``item_sku``, ``content_hash`` and ``holder`` (the other SKU that holds the row's
-        barcode at Amazon, ``""`` for none).
+    :param items: rows with ``store_id``, ``item_sku``, ``content_hash`` and ``holder`` (the other SKU that holds the
+        row's barcode at Amazon, ``""`` for none).
     :param acknowledged: ``store_id``, ``item_sku``, ``content_hash``, ``state``, ``dirty_until`` of these stores.
     :param refusals: the ``refusals`` table of these stores.
     :param in_doubt: ``store_id``, ``item_sku`` of attempts whose end is not known; they are never unchanged.
@@ -50,7 +51,10 @@ def diff(
     :param resend: treat every row as different.
     """
     known = acknowledged.select(
-        *KEY, pl.col("content_hash").alias("_hash"), pl.col("state").alias("_state"), pl.col("dirty_until").alias("_dirty")
+        *KEY,
+        pl.col("content_hash").alias("_hash"),
+        pl.col("state").alias("_state"),
+        pl.col("dirty_until").alias("_dirty"),
     )
     suspended = refusals.filter(
         (pl.col("ingestion_ids").list.n_unique() >= SUSPEND_AFTER) & (pl.col("last_seen") > utc(now) - SUSPEND_FOR)

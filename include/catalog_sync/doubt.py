@@ -22,7 +22,7 @@ def attempts_of(run: Run) -> Attempts:
 
 
 def doubtful_rows(run: Run, stores: Collection[str] | None = None) -> pl.DataFrame:
-    """Return ``store_id``, ``item_sku`` and ``sent_at`` (the latest) of every row in doubt, in all stores or only in some."""
+    """Return ``store_id``, ``item_sku`` and ``sent_at`` (the latest) of the rows in doubt, of all stores or some."""
     return _rows(run, (attempt for attempt in attempts_of(run).open() if attempt.in_doubt), stores)
 
 

@@ -7,8 +7,8 @@
     ├── Superseded        a newer plan exists; this task must send nothing
     └── BooksDoNotBalance a row is unaccounted for; a person must look
 
-Every message names the thing, the rule, the value and what to do. None carries a credential, a presigned link or a request
-body: one field's value may appear, through ``shorten``.
+Every message names the thing, the rule, the value and what to do. None carries a credential, a presigned link or a
+request body: one field's value may appear, through ``shorten``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The queue of notices: receive, record, then delete (invariant I2).
 
-A message is deleted only after the caller has said that what it told is durable. What cannot be understood is never deleted
-here: SQS hands it out again a bounded number of times and then moves it to the dead-letter queue.
+A message is deleted only after the caller has said that what it told is durable. What cannot be understood is never
+deleted here: SQS hands it out again a bounded number of times and then moves it to the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from botocore.exceptions import ClientError
 
-from catalog_sync import notices
-from catalog_sync.errors import Misconfigured
-from catalog_sync.notices import BadNotice, Confirmation, Notice
+from catalog_sync.errors import Misconfigured, RetryLater
+from catalog_sync.notices import BadNotice, Certificates, Confirmation, Notice, confirm, parse, verify
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -44,14 +44,16 @@ class Received:
 class Inbox:
     """The queue that Amazon's topic delivers to.
 
-    :param verifier: checks signatures and confirms subscriptions (see ``notices``).
+    :param topic_arn: the only topic that is believed.
+    :param certificates: the keys that SNS signs with; ``None`` believes unsigned messages (raw delivery).
     :param wait: seconds of SQS long polling for the first call.
     """
 
-    def __init__(self, sqs: Any, queue_url: str, verifier: notices.Verifier, wait: int) -> None:
+    def __init__(self, sqs: Any, queue_url: str, topic_arn: str, certificates: Certificates | None, wait: int) -> None:
         self.sqs = sqs
         self.queue_url = queue_url
-        self.verifier = verifier
+        self.topic_arn = topic_arn
+        self.certificates = certificates
         self.wait = wait
         self._received: list[Received] = []
 
@@ -68,13 +70,14 @@ class Inbox:
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             raise Misconfigured(
-                f"results.queue = {results.queue!r}: {code}; create the queue from include/cloudformation/catalog-sync.yaml, or "
-                "mend the name, the region or the permissions of the AWS connection"
+                f"results.queue = {results.queue!r}: {code}; create the queue from "
+                "include/cloudformation/catalog-sync.yaml, or mend the name, the region or the permissions "
+                "of the AWS connection"
             ) from None
-        verifier = notices.Verifier(
-            topic_arn=results.topic_arn, region=run.aws.region, certificate_hosts=results.certificate_hosts
-        )
-        return cls(sqs, url, verifier, int(results.wait.total_seconds()))
+        certificates = None
+        if results.signed:
+            certificates = Certificates(httpx.Client(timeout=10.0), results.certificate_hosts, results.topic_arn)
+        return cls(sqs, url, results.topic_arn, certificates, int(results.wait.total_seconds()))
 
     def receive(self) -> Iterator[Received]:
         """Yield what lies in the queue, waiting once for the first message."""
@@ -94,18 +97,34 @@ class Inbox:
 
     def _understand(self, message: dict[str, Any]) -> Received | None:
         try:
-            said = self.verifier.read(message["Body"])
+            said = parse(message["Body"], topic_arn=self.topic_arn)
             if isinstance(said, Confirmation):
-                self.verifier.confirm(said)
-                log.info("Confirmed the queue's subscription to %s", self.verifier.topic_arn)
-                return Received(message["ReceiptHandle"], None, done=True)
+                return self._confirmed(said, message["ReceiptHandle"])
+            if self.certificates is not None:
+                if said.envelope is None:
+                    raise BadNotice(
+                        "it has no SNS envelope and so no signature; raw delivery needs results.signed: false"
+                    )
+                verify(said.envelope, self.certificates)
         except BadNotice as problem:
             log.warning("Message %s is left to the dead-letter queue: %s", message.get("MessageId"), problem)
             return None
+        except RetryLater as problem:
+            log.warning("Message %s cannot be verified now and will come again: %s", message.get("MessageId"), problem)
+            return None
         if isinstance(said, Notice):
             return Received(message["ReceiptHandle"], said)
-        log.error("Amazon's topic says that the queue was unsubscribed: results now come by polling only. Subscribe it again")
+        log.error(
+            "Amazon's topic says that the queue was unsubscribed: results now come by polling only. Subscribe it again"
+        )
         return Received(message["ReceiptHandle"], None, done=True)
+
+    def _confirmed(self, said: Confirmation, receipt: str) -> Received:
+        if self.certificates is None:
+            raise BadNotice("a subscription is confirmed only when signatures are checked: results.signed is false")
+        confirm(said, self.certificates)
+        log.info("Confirmed the queue's subscription to %s", self.topic_arn)
+        return Received(receipt, None, done=True)
 
     def delete_recorded(self) -> None:
         """Delete the messages that were recorded; one that AWS does not delete comes again, which changes nothing."""

@@ -1,7 +1,7 @@
 """The lake: an S3 prefix or a folder that holds runs, payloads, rejects, reports and the Delta tables.
 
-What a run writes is immutable. A stage writes its data under names of its own and then, once, a *manifest*: the first to
-write it wins, and whoever comes later (a retry, a cleared task, a process thought dead) gets the first one's answer.
+What a run writes is immutable. A stage writes its data under names of its own and then, once, a *manifest*: the first
+to write it wins, and whoever comes later (a retry, a cleared task, a process thought dead) gets the first one's answer.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Lake:
             return False
         return True
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys below ``prefix``, in no particular order."""
         for chunk in obstore.list(self._store, prefix):
             for meta in chunk:

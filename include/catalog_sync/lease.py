@@ -1,8 +1,8 @@
 """One writer at a time: the retailer's lease, whose token is the plan number.
 
-Whoever plans takes the lease and thereby the next plan number. The lease itself may expire or be taken over at any time; what
-protects Amazon's catalog is the number: an attempt is only recorded (and so only sent) while the lease still carries the
-attempt's own plan number. That is a fencing token.
+Whoever plans takes the lease and thereby the next plan number. The lease itself may expire or be taken over at any
+time; what protects Amazon's catalog is the number: an attempt is only recorded (and so only sent) while the lease
+still carries the attempt's own plan number. That is a fencing token.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from catalog_sync.ledger import LedgerTable
 if TYPE_CHECKING:
     from catalog_sync.run import Run
 
-#: Seconds without a request after which another run may take the lease over. Each request renews it; the longest silence of a
-#: live sender is its in-task wait (60 s) plus a task retry.
+#: Seconds without a request after which another run may take the lease over. Each request renews it; the longest
+#: silence of a live sender is its in-task wait (60 s) plus a task retry.
 LEASE_SECONDS = 900.0
 
 

@@ -5,12 +5,13 @@ Keys (``pk`` / ``sk``), every decision a strongly consistent read of a primary k
     LEASE#<retailer>      / LEASE                   who may send (see ``lease``)
     PLANS#<retailer>      / <plan number>           which run made which plan
     RATE#<slot>           / TICKET                  one request may start at that instant (see ``tickets``)
-    RUN#<run>             / RUN                     the run: its plan, how many batches are sent, whether sending is halted
-    RUN#<run>             / BATCH#<n>               one batch
+    RUN#<run>             / RUN                     the run: its plan, how many batches are sent, whether sending is
+    halted RUN#<run>             / BATCH#<n>               one batch
     RUN#<run>             / ATTEMPT#<n>#<attempt>   one request to Amazon for a range of the batch's items
     OPEN#<retailer>       / <run>#<n>#<attempt>     pointer to an attempt that is not settled
     INGESTION#<id>        / ATTEMPT                 ingestion id → attempt
-    INGESTION#<id>        / NOTICE                  the furthest state that a notice reported, perhaps before our own write
+    INGESTION#<id>        / NOTICE                  the furthest state that a notice reported, perhaps before our own
+    write
 
 Items that are settled carry ``expires_at`` and go by DynamoDB's TTL.
 """
@@ -33,7 +34,7 @@ Item = dict[str, Any]
 
 
 class ConditionFailed(Exception):
-    """A conditional write found another state. ``reasons`` holds, per write of a transaction, whether it was the cause."""
+    """A conditional write found another state; ``reasons`` tells of each write of a transaction if it was the cause."""
 
     def __init__(self, reasons: list[bool]) -> None:
         super().__init__(f"condition failed: {reasons}")
@@ -153,7 +154,9 @@ class LedgerTable:
         self._call("delete_item", Key=pack({"pk": pk, "sk": sk}))
 
     def transact(self, writes: list[dict[str, Any]]) -> None:
-        """Do all the writes or none. Each is ``{"Put"|"Update"|"Delete"|"ConditionCheck": request}`` without the table's name.
+        """Do all the writes or none.
+
+        :param writes: each ``{"Put" | "Update" | "Delete" | "ConditionCheck": request}``, without the table's name.
 
         :raises ConditionFailed: a condition did not hold; ``reasons`` tells whose.
         """

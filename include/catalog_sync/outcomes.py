@@ -28,9 +28,9 @@ _WHOLE = {
 def outcomes_of(run: Run, attempt: Attempt) -> pl.DataFrame:
     """Return the planned rows of the attempt with what became of each.
 
-    Columns beside those of a planned row: ``run_id``, ``attempt`` (its name), ``batch``, ``plan_number``, ``ingestion_id``,
-    ``sent_at``, ``resolved_at``, ``outcome``, ``code``, ``message``. An attempt that was REJECTED has no rows: they were sent
-    again. The same frame is kept in the run's prefix, once the end is known.
+    Columns beside those of a planned row: ``run_id``, ``attempt`` (its name), ``batch``, ``plan_number``,
+    ``ingestion_id``, ``sent_at``, ``resolved_at``, ``outcome``, ``code``, ``message``. An attempt that was REJECTED
+    has no rows: they were sent again. The same frame is kept in the run's prefix, once the end is known.
     """
     name = f"runs/{attempt.key.run_id}/outcomes/{attempt.key.name}.parquet"
     if run.lake.exists(name):

@@ -1,4 +1,4 @@
-"""An item as it is sent: its JSON text. The text is the one source of a row's content hash, its size and its batch's payload."""
+"""An item as it is sent: its JSON text, the one source of its content hash, its size and its batch's payload."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ HEAD, TAIL = '{"catalogItems":[', "]}"
 def with_payload(items: pl.DataFrame) -> pl.DataFrame:
     """Return the item frame with ``item_json`` (the item as sent), ``item_bytes`` and ``content_hash`` added.
 
-    Every field is always sent, empty ones as ``""`` and no further barcodes as ``[]``: whether Amazon keeps or clears what
-    is left out is not documented (U22, U23).
+    Every field is always sent, empty ones as ``""`` and no further barcodes as ``[]``: whether Amazon keeps or clears
+    what is left out is not documented (U22, U23).
     """
     return (
         items.with_columns(item_json=pl.struct(ITEM_FIELDS).struct.json_encode())

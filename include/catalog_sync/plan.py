@@ -1,4 +1,4 @@
-"""The plan: which rows are sent, cut into batches that are ready to send, under a number that fences off older plans."""
+"""The plan: which rows are sent, in batches ready to send, under a number that fences off older plans."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ Counts = dict[str, Counter[str]]
 def plan(run: Run) -> dict[str, Any]:
     """Make the run's plan, or return the one that stands; the whole plan is ``plan.json``.
 
-    :returns: ``plan_number`` (0 for a dry run), ``plan_hash``, ``rows``, ``batches``, ``groups`` (the batch numbers that each
-        upload task carries; empty for a dry run) and ``dry_run``.
+    :returns: ``plan_number`` (0 for a dry run), ``plan_hash``, ``rows``, ``batches``, ``groups`` (the batch numbers
+        that each upload task carries; empty for a dry run) and ``dry_run``.
     :raises RetryLater: another run is sending and did not stop in time.
     """
     made = run.lake.once(run.key("plan.json"), lambda: _make(run))
@@ -41,9 +41,10 @@ def plan(run: Run) -> dict[str, Any]:
 
 
 def cut(sizes: pl.Series, max_items: int, max_bytes: int) -> Iterator[tuple[int, int]]:
-    """Yield ``(start, stop)`` of neighbouring items that make a batch: at most ``max_items``, body at most ``max_bytes``.
+    """Yield ``(start, stop)`` of neighbouring items that make a batch of at most ``max_items`` and ``max_bytes``.
 
-    :param sizes: bytes of each item's JSON. An item that alone is larger makes a batch of its own: Amazon then judges it.
+    :param sizes: bytes of each item's JSON. An item that alone is larger makes a batch of its own: Amazon then judges
+        it.
     """
     ends = sizes.cast(pl.Int64).cum_sum()
     start = 0
@@ -150,7 +151,7 @@ def _due(candidates: pl.DataFrame, blocked: pl.DataFrame, counts: Counts) -> pl.
 
 
 def _groups(batches: int, tasks: int) -> list[list[int]]:
-    """Return the batch numbers of each upload task: one each, or neighbours together when there are more than ``tasks``."""
+    """Return the batch numbers of each upload task: one each, or neighbours when there are more than ``tasks``."""
     size = -(-batches // tasks) if batches else 1
     return [list(range(first, min(first + size, batches + 1))) for first in range(1, batches + 1, size)]
 
@@ -201,8 +202,6 @@ class _BatchWriter:
                 "sha256": hashlib.sha256(payload).hexdigest(),
                 "items": len(rows),
                 "bytes": len(payload),
-                "ranges": [
-                    {"store": store, "start": start, "stop": stop} for store, start, stop in ranges.iter_rows()
-                ],
+                "ranges": [{"store": store, "start": start, "stop": stop} for store, start, stop in ranges.iter_rows()],
             }
         )

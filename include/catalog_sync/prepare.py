@@ -15,7 +15,7 @@ from catalog_sync.contract.apply import apply_contract
 from catalog_sync.contract.report import reject_csv
 from catalog_sync.diff import Action, diff
 from catalog_sync.doubt import doubtful_rows
-from catalog_sync.fields import ADDITIONAL, KEY, NO_STORE, PROVENANCE, TARGETS
+from catalog_sync.fields import KEY, NO_STORE, TARGETS
 from catalog_sync.merge import merge
 from catalog_sync.payload import with_payload
 from catalog_sync.tables import Tables
@@ -70,8 +70,8 @@ def prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
     """Prepare one shard: find its rows' faults and its candidates (the rows that may have to be sent).
 
     :param shard: one of ``shards``.
-    :returns: the shard's ``name`` and its ``counts`` in all; the manifest ``prepare/<name>.json`` holds them per store, with the
-        keys of what was written.
+    :returns: the shard's ``name`` and its ``counts`` in all; the manifest ``prepare/<name>.json`` holds them per
+        store, with the keys of what was written.
     """
     made = run.lake.once(run.key(f"prepare/{shard['name']}.json"), lambda: _prepare(run, shard))
     total: Counter[str] = Counter()
@@ -86,9 +86,7 @@ def _prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
     merged = merge(_read(run, shard["stores"]), settings.merge)
     acknowledged = tables.read("acknowledged", stores)
     active = acknowledged.filter(pl.col("state") == "ACTIVE")
-    result = apply_contract(
-        merged.rows, rules=settings.rules, stores=run.stores, holders=gtin14s(active)
-    )
+    result = apply_contract(merged.rows, rules=settings.rules, stores=run.stores, holders=gtin14s(active))
     rejects = pl.concat([merged.rejects, result.rejects], how="diagonal_relaxed")
     items, rejects, out_of_scope = _narrow(run, result.accepted, rejects)
     counts: Counts = {}
@@ -134,14 +132,14 @@ def _read(run: Run, stores: Iterable[str]) -> dict[str, pl.DataFrame]:
     return frames
 
 
-def _narrow(
-    run: Run, items: pl.DataFrame, rejects: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def _narrow(run: Run, items: pl.DataFrame, rejects: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Keep the SKUs that the run was asked for; return the items, the rejects, and the stores of the rows left out."""
     if not run.options.skus:
         return items, rejects, items.head(0).select("store_id")
     wanted = pl.col("item_sku").is_in(list(run.options.skus)).fill_null(False)
-    out = pl.concat([items.filter(~wanted).select("store_id"), rejects.filter(~wanted).unique("row_id").select("store_id")])
+    out = pl.concat(
+        [items.filter(~wanted).select("store_id"), rejects.filter(~wanted).unique("row_id").select("store_id")]
+    )
     return items.filter(wanted), rejects.filter(wanted), out
 
 

@@ -1,7 +1,7 @@
 """One run: what it was asked to do, where its things lie, and what it reads and writes through.
 
-A run is opened by every task anew. What it was asked (its options) is written once, with the first stage, and stands from then
-on: a task cleared days later does what the run was started for, not what a form says today.
+A run is opened by every task anew. What it was asked (its options) is written once, with the first stage, and stands
+from then on: a task cleared days later does what the run was started for, not what a form says today.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Kind(StrEnum):
 class Options:
     """What a run was asked to do.
 
-    ``stores`` and ``skus`` narrow it (empty means all); ``resend`` also sends rows that Amazon already acknowledged as they
-    are; ``follow_up`` counts the automatic runs before this one that failed with FATAL or CANCELLED.
+    ``stores`` and ``skus`` narrow it (empty means all); ``resend`` also sends rows that Amazon already acknowledged as
+    they are; ``follow_up`` counts the automatic runs before this one that failed with FATAL or CANCELLED.
     """
 
     kind: Kind = Kind.NIGHT
@@ -107,7 +107,15 @@ class Run:
     def of(self, run_id: str) -> Run:
         """Return another run of the same deployment, to read what it left."""
         return Run(
-            self.settings, self.connections, run_id, self.asked, self.clock, self.lake, self.ledger, self.aws, self.token
+            self.settings,
+            self.connections,
+            run_id,
+            self.asked,
+            self.clock,
+            self.lake,
+            self.ledger,
+            self.aws,
+            self.token,
         )
 
     @property

@@ -1,7 +1,7 @@
 """One YAML file says what a deployment is; this module reads it into one frozen, validated object.
 
-Secrets are never in the file: they are connections (see ``connections``). A mistake is a ``Misconfigured`` error that names
-the file, the key, the value and the rule.
+Secrets are never in the file: they are connections (see ``connections``). A mistake is a ``Misconfigured`` error that
+names the file, the key, the value and the rule.
 """
 
 from __future__ import annotations
@@ -84,6 +84,8 @@ class Results(_Frozen):
     poll_every: Duration = timedelta(seconds=30)
     #: SQS long polling; AWS allows at most 20 s.
     wait: Duration = timedelta(seconds=10)
+    #: Only signed notices are believed. ``false`` is for a subscription with raw delivery, which has no signatures.
+    signed: bool = True
     #: Where SNS signing certificates may be fetched from; ``{region}`` is filled in. The sandbox overrides it.
     certificate_hosts: tuple[str, ...] = ("sns.{region}.amazonaws.com",)
 
@@ -97,7 +99,7 @@ class Results(_Frozen):
 
 
 class Api(_Frozen):
-    """Amazon's Catalog API. Limits: 10 requests/s and 10,000 items (``catalog_validations``); bytes are our own bound."""
+    """Amazon's Catalog API. Limits: 10 requests/s, 10,000 items (``catalog_validations``); bytes are our bound."""
 
     conn_id: str = "catalog_api"
     pool: str = "catalog_api"
@@ -166,7 +168,7 @@ class _Source(_Frozen):
 
 
 class SqlSourceSettings(_Source):
-    """Rows of a query on an Airflow SQL connection. ``query`` is SQL, or a path (ends in .sql) relative to ``include/``."""
+    """Rows of a query on an Airflow SQL connection. ``query`` is SQL, or a path that ends in .sql."""
 
     kind: Literal["sql"]
     conn_id: str
@@ -175,7 +177,7 @@ class SqlSourceSettings(_Source):
 
 
 class FileSourceSettings(_Source):
-    """Rows of files: local (relative to the configuration file), ``s3://`` or any fsspec path; globs and .gz allowed."""
+    """Rows of files: local, ``s3://`` or any fsspec path; globs and .gz are allowed."""
 
     kind: Literal["file"]
     path: str

@@ -1,7 +1,7 @@
 """Settling: what Amazon's reports say becomes the acknowledged catalog.
 
-Order: rows replaced, store by store → refusals → events → the attempt SETTLED in the ledger. Each step is a pure function of
-what stands and of the outcomes, so that replaying any prefix changes nothing.
+Order: rows replaced, store by store → refusals → events → the attempt SETTLED in the ledger. Each step is a pure
+function of what stands and of the outcomes, so that replaying any prefix changes nothing.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ CHUNK = 50
 def settle(run: Run) -> dict[str, Any]:
     """Settle every attempt of the retailer whose end is known, late ones of earlier runs included.
 
-    :returns: ``settled`` and ``booked_unknown`` (attempts), ``late`` (attempts of other runs), ``outcomes`` (rows by outcome),
-        and ``follow_up``: whether a run from a fresh extract should follow, because an upload of this run ended FATAL or
-        CANCELLED and the limit of two is not reached.
+    :returns: ``settled`` and ``booked_unknown`` (attempts), ``late`` (attempts of other runs), ``outcomes`` (rows by
+        outcome), and ``follow_up``: whether a run from a fresh extract should follow, because an upload of this run
+        ended FATAL or CANCELLED and the limit of two is not reached.
     """
     now = run.clock.time()
     attempts = attempts_of(run)
@@ -93,7 +93,9 @@ def _apply(run: Run, outcomes: pl.DataFrame, now: float) -> None:
         standing = tables.read("acknowledged", [str(store)])
         if rows["outcome"].is_in(["refused", "acknowledged"]).any():
             tables.replace(
-                "refusals", str(store), lambda before, rows=rows, standing=standing: catalog_rows.refused(before, rows, standing)
+                "refusals",
+                str(store),
+                lambda before, rows=rows, standing=standing: catalog_rows.refused(before, rows, standing),
             )
     events = outcomes.select(
         "run_id", "store_id", "item_sku", pl.col("outcome").alias("what"), "code", "message", "ingestion_id",
@@ -108,9 +110,11 @@ def add_events(tables: Tables, events: pl.DataFrame) -> None:
         tables.replace(
             "events",
             str(run_id),
-            lambda before, mine=mine: pl.concat([before, mine.select(list(EVENTS)).cast(EVENTS)])
-            .unique(maintain_order=False)
-            .sort("item_sku", "store_id", "at", "what", "code", "ingestion_id"),
+            lambda before, mine=mine: (
+                pl.concat([before, mine.select(list(EVENTS)).cast(EVENTS)])
+                .unique(maintain_order=False)
+                .sort("item_sku", "store_id", "at", "what", "code", "ingestion_id")
+            ),
         )
 
 

@@ -33,8 +33,8 @@ def make_plan(run: Run, report: Report) -> dict[str, Any]:
 def sync(run: Run, report: Report = lambda name, counts: None) -> dict[str, Any]:
     """Do the whole job and return the books (see ``account``), complete or not.
 
-    A failed upload stops nothing else, just as in the DAG: the books then say what is missing. Errors before there is a plan
-    are raised, since nothing was sent.
+    A failed upload stops nothing else, just as in the DAG: the books then say what is missing. Errors before there is
+    a plan are raised, since nothing was sent.
     """
     made = make_plan(run, report)
     if not made["dry_run"]:

@@ -1,13 +1,14 @@
-"""The Delta tables: what Amazon acknowledged, what it refused, and what happened to every row that is not simply unchanged.
+"""The Delta tables: what Amazon acknowledged, what it refused, and the events of every row that is not unchanged.
 
-``acknowledged`` and ``refusals`` are partitioned by store and replaced one store at a time, sorted by SKU (measured: 0.15 s a
-store at 0.5 GiB on 10 M rows, where a MERGE rewrote every file). ``events`` is partitioned by run. A commit that meets another
-writer of the same partition is read again and repeated.
+``acknowledged`` and ``refusals`` are partitioned by store and replaced one store at a time, sorted by SKU (measured:
+0.15 s a store at 0.5 GiB on 10 M rows, where a MERGE rewrote every file). ``events`` is partitioned by run. A commit
+that meets another writer of the same partition is read again and repeated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import polars as pl
@@ -22,8 +23,9 @@ BARCODES = pl.List(pl.Struct({"external_product_id": pl.String, "external_produc
 TIME = pl.Datetime("us", "UTC")
 
 #: The row as Amazon confirmed it. ``sent_at`` and ``resolved_at``: when the
-#: request was sent and when Amazon ended the ingestion; ``acknowledged_at``: when we settled it. ``dirty_until``: null, or the plan number
-#: from which on an acknowledgement proves the row again (before that it counts as different from anything).
+#: request was sent and when Amazon ended the ingestion; ``acknowledged_at``: when we settled it. ``dirty_until``:
+#: null, or the plan number from which on an acknowledgement proves the row again (before that it counts as different
+#: from anything).
 ACKNOWLEDGED = {
     **{field: BARCODES if field == ADDITIONAL else pl.String() for field in ITEM_FIELDS},
     "content_hash": pl.String(),
@@ -90,13 +92,15 @@ class Tables:
             return table
         schema, partition = _SCHEMAS[name]
         empty = pl.DataFrame(schema=schema)
-        try:
+        with suppress(CommitFailedError):  # another process made it at the same moment
             write_deltalake(
-                self.uri(name), empty, partition_by=[partition], mode="ignore",
-                storage_options=self._lake.storage_options(), configuration={"delta.logRetentionDuration": "interval 400 days"},
-            )  # fmt: skip
-        except CommitFailedError:  # another process made it at the same moment
-            pass
+                self.uri(name),
+                empty,
+                partition_by=[partition],
+                mode="ignore",
+                storage_options=self._lake.storage_options(),
+                configuration={"delta.logRetentionDuration": "interval 400 days"},
+            )
         return DeltaTable(self.uri(name), storage_options=self._lake.storage_options())
 
     def version(self, name: str) -> int | None:
@@ -117,7 +121,12 @@ class Tables:
             return pl.DataFrame(schema=schema).select(columns or list(schema))
         if version is not None:
             table.load_as_version(version)
-        return _scan(table, schema).filter(pl.col(partition).is_in(list(partitions))).select(columns or list(schema)).collect()
+        return (
+            _scan(table, schema)
+            .filter(pl.col(partition).is_in(list(partitions)))
+            .select(columns or list(schema))
+            .collect()
+        )
 
     def replace(self, name: str, partition_value: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> bool:
         """Replace one partition by what ``change`` makes of its rows; tell whether anything was written.

@@ -130,7 +130,9 @@ class _BatchSender:
     def payload(self) -> bytes:
         data = self.run.lake.get_compressed(self.batch["key"])
         if hashlib.sha256(data).hexdigest() != self.batch["sha256"]:
-            raise BadInput(f"{self.batch['key']}: its bytes are not those that were planned; nothing is sent. Start a new run")
+            raise BadInput(
+                f"{self.batch['key']}: its bytes are not those that were planned; nothing is sent. Start a new run"
+            )
         return data
 
     @cached_property
@@ -159,12 +161,13 @@ class _BatchSender:
                 self.failures.append(f"batch {self.batch['number']} rows {start}–{stop}: {answer.message}")
             elif answer.verdict in _AGAIN:
                 raise RetryLater(
-                    f"batch {self.batch['number']}: {answer.verdict.value} after {PATIENCE:.0f} s of trying: {answer.message}",
+                    f"batch {self.batch['number']}: {answer.verdict.value} after {PATIENCE:.0f} s of trying: "
+                    f"{answer.message}",
                     after=answer.retry_after,
                 )
 
     def _search(self, attempt: Attempt, answer: Answer) -> None:
-        """Narrow a rejected range down: by store when stores are to blame, else by halves; a smallest range is refused."""
+        """Narrow a rejected range down: by store when stores are to blame, else by halves."""
         start, stop = attempt.start, attempt.stop
         self.rejections += 1
         parts = self._by_store(start, stop) if answer.verdict is Verdict.REJECTED_STORES else _halves(start, stop)
@@ -194,7 +197,9 @@ class _BatchSender:
 
     def _halt(self, answer: Answer) -> None:
         self.attempts.halt(self.run.run_id, answer.message, self.run.clock.time() + HALT_SECONDS)
-        raise Misconfigured(f"Amazon refuses us (403): {answer.message}. Sending is halted; results are still collected")
+        raise Misconfigured(
+            f"Amazon refuses us (403): {answer.message}. Sending is halted; results are still collected"
+        )
 
     def _send_patiently(self, start: int, stop: int) -> tuple[Attempt, Answer]:
         ambiguous = 0
@@ -233,7 +238,9 @@ class _BatchSender:
             log.info("Batch %s rows %s–%s: accepted as %s", key.batch, start, stop, answer.ingestion_id)
         elif answer.verdict is Verdict.AMBIGUOUS:
             self.attempts.doubtful(attempt, answer)
-            log.warning("Batch %s rows %s–%s: no telling whether Amazon has it: %s", key.batch, start, stop, answer.message)
+            log.warning(
+                "Batch %s rows %s–%s: no telling whether Amazon has it: %s", key.batch, start, stop, answer.message
+            )
         elif answer.verdict not in _SEARCHED:
             self._end(attempt, answer, State.FAILED if answer.verdict is Verdict.FAILED else State.REJECTED)
             log.warning("Batch %s rows %s–%s: %s: %s", key.batch, start, stop, answer.verdict.value, answer.message)

@@ -91,13 +91,18 @@ def test_two_processes_cannot_begin_the_same_attempt(attempts: Attempts) -> None
 
 
 def test_a_full_life(attempts: Attempts) -> None:
-    """SENDING, ACCEPTED, INPROGRESS, DONE with its link, archived, settled: open until then, gone from the open after."""
+    """SENDING, ACCEPTED, INPROGRESS, DONE with its link, archived, settled: open until then, gone after."""
     attempt = begun(attempts)
     attempts.accepted(attempt, "ing-1", NOW + 1, 0.5)
     assert attempts.record_notice("ing-1", State.INPROGRESS, "", NOW + 2)
     assert attempts.record_notice("ing-1", State.DONE, "https://link", NOW + 3)
     [done] = attempts.open()
-    assert (done.state, done.link, done.ingestion_id, done.item["latency_ms"]) == (State.DONE, "https://link", "ing-1", 500)
+    assert (done.state, done.link, done.ingestion_id, done.item["latency_ms"]) == (
+        State.DONE,
+        "https://link",
+        "ing-1",
+        500,
+    )
     attempts.archived(done, "runs/r1/reports/ing-1.json.zst", NOW + 4)
     [done] = attempts.open()
     assert (done.link, done.report_key) == ("", "runs/r1/reports/ing-1.json.zst")
@@ -105,7 +110,8 @@ def test_a_full_life(attempts: Attempts) -> None:
     assert list(attempts.open()) == []
     assert state(attempts) is State.SETTLED
     settled = attempts.get(done.key)
-    assert settled and settled.item["ended_as"] == "DONE" and settled.item["expires_at"] == int(NOW + 1005)
+    assert settled is not None
+    assert (settled.item["ended_as"], settled.item["expires_at"]) == ("DONE", int(NOW + 1005))
 
 
 def test_the_link_is_forgotten_once_the_report_is_archived(attempts: Attempts) -> None:

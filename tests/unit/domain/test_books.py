@@ -56,7 +56,9 @@ def test_the_catalog_must_grow_by_what_was_new() -> None:
     """An item that is active without having been new, reactivated or archived is a problem."""
     store = {"active_before": 10, "new": 2, "reactivated": 1, "archived": 3, "active_after": 10}
     assert books.catalog_problems({"A": store}) == []
-    assert books.catalog_problems({"A": {**store, "active_after": 11}})[0].startswith("A: 11 active items, but 10 before")
+    assert books.catalog_problems({"A": {**store, "active_after": 11}})[0].startswith(
+        "A: 11 active items, but 10 before"
+    )
 
 
 def test_markdown_leaves_out_columns_that_are_zero_throughout() -> None:

@@ -21,7 +21,9 @@ OUTCOME = {
 }  # fmt: skip
 
 
-def outcome(plan: int, content: str, what: str, sent: float = 0, resolved: float = 0, sku: str = "1", **more: Any) -> dict:
+def outcome(
+    plan: int, content: str, what: str, sent: float = 0, resolved: float = 0, sku: str = "1", **more: Any
+) -> dict:
     """An outcome of one row; times are seconds after NOW, by default in the order of the plans."""
     sent, resolved = sent or plan * 100, resolved or plan * 100 + 10
     return {
@@ -50,13 +52,20 @@ def after(*steps: pl.DataFrame) -> list[tuple]:
 
 def test_only_an_acknowledged_row_counts() -> None:
     """I1: refused, failed and unknown rows that were never acknowledged do not stand."""
-    assert after(frame(outcome(1, "a", "refused"), outcome(1, "b", "failed", sku="2"), outcome(1, "c", "unknown", sku="3"))) == []
+    assert (
+        after(
+            frame(outcome(1, "a", "refused"), outcome(1, "b", "failed", sku="2"), outcome(1, "c", "unknown", sku="3"))
+        )
+        == []
+    )
     assert after(frame(outcome(1, "a", "acknowledged"))) == [("1", "a", 1, None)]
 
 
 def test_a_newer_acknowledgement_replaces_an_older_one() -> None:
     """The row with the higher plan number stands."""
-    assert after(frame(outcome(1, "a", "acknowledged")), frame(outcome(2, "b", "acknowledged"))) == [("1", "b", 2, None)]
+    assert after(frame(outcome(1, "a", "acknowledged")), frame(outcome(2, "b", "acknowledged"))) == [
+        ("1", "b", 2, None)
+    ]
 
 
 def test_an_older_outcome_never_overwrites_a_newer_row() -> None:
@@ -83,7 +92,11 @@ def test_a_newer_failure_makes_the_standing_row_dirty(what: str, dirty: int) -> 
 
 def test_a_late_report_of_an_unknown_attempt_cleans_the_row() -> None:
     """UNKNOWN, then DONE: the row stands as reported."""
-    steps = [frame(outcome(1, "a", "acknowledged")), frame(outcome(2, "b", "unknown")), frame(outcome(2, "b", "acknowledged"))]
+    steps = [
+        frame(outcome(1, "a", "acknowledged")),
+        frame(outcome(2, "b", "unknown")),
+        frame(outcome(2, "b", "acknowledged")),
+    ]
     assert after(*steps) == [("1", "b", 2, None)]
 
 

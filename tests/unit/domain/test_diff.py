@@ -15,7 +15,8 @@ NOW = 1_790_000_000.0
 ITEM = {"store_id": "A", "item_sku": "1", "content_hash": "h1", "holder": ""}
 ROW = {"store_id": "A", "item_sku": "1", "content_hash": "h1", "state": "ACTIVE", "dirty_until": None}
 _ROWS = {
-    "store_id": pl.String, "item_sku": pl.String, "content_hash": pl.String, "state": pl.String, "dirty_until": pl.Int64,
+    "store_id": pl.String, "item_sku": pl.String, "content_hash": pl.String, "state": pl.String, "dirty_until":
+    pl.Int64,
 }  # fmt: skip
 KEYS = {"store_id": pl.String, "item_sku": pl.String}
 
@@ -64,5 +65,5 @@ def action(item=ITEM, row=None, refusals=(), in_doubt=(), resend=False) -> str:
     ],
 )
 def test_action(expected: str, arguments: dict) -> None:
-    """Each case of design sections 7 and 8: equal and active and proven is unchanged; three refusals suspend for a week."""
+    """Equal and active and proven is unchanged; three refusals of the same content suspend for a week."""
     assert action(**arguments) == expected

@@ -48,7 +48,10 @@ def test_the_minimal_file_is_enough(tmp_path: Path) -> None:
         ({"schedule": {"timezone": "Mars/Olympus"}}, r"schedule\.timezone = 'Mars/Olympus': .*IANA"),
         ({"mapping": {"sku": "item_no"}}, r"mapping: unknown target\(s\) sku; known: item_sku"),
         ({"rules": {"NAME_LENGHT": {"max": 5}}}, r"rules: unknown rule\(s\) NAME_LENGHT; known: .*NAME_LENGTH"),
-        ({"results": {**MINIMAL["results"], "poll_after": "15 minutes"}}, r"results\.poll_after = '15 minutes': a duration"),
+        (
+            {"results": {**MINIMAL["results"], "poll_after": "15 minutes"}},
+            r"results\.poll_after = '15 minutes': a duration",
+        ),
         ({"results": {**MINIMAL["results"], "horizon": "1h"}}, r"poll_after <= give_up_after <= horizon"),
         ({"stores": {}}, r"stores: give exactly one of"),
         ({"sources": []}, r"sources: .*at least 1"),
@@ -73,11 +76,13 @@ def test_what_is_not_a_mapping_is_refused(tmp_path: Path, content: bytes) -> Non
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """The path that was looked at is in the message."""
-    with pytest.raises(Misconfigured, match="nowhere.yaml: cannot be read"):
+    with pytest.raises(Misconfigured, match=r"nowhere\.yaml: cannot be read"):
         settings.load(tmp_path / "nowhere.yaml")
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("1h30m", 5400), ("7d", 604800), ("250ms", 0.25), ("1.5h", 5400)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("1h30m", 5400), ("7d", 604800), ("250ms", 0.25), ("1.5h", 5400)]
+)
 def test_durations(text: str, seconds: float) -> None:
     """A number with a unit, several in a row."""
     assert settings.parse_duration(text) == timedelta(seconds=seconds)
