@@ -99,7 +99,7 @@ def parse(body: str, *, topic_arn: str) -> Notice | Confirmation | Unsubscribed:
     if size > MAX_BYTES:
         raise BadNotice(f"a queue message of {size} bytes: SNS sends at most {MAX_BYTES}")
     document = _object(body, "the queue message")
-    if "TopicArn" not in document and document.get("Type") not in _ENVELOPE_TYPES:
+    if "TopicArn" not in document and str(document.get("Type")) not in _ENVELOPE_TYPES:
         if "ingestionId" not in document and "Type" in document:
             raise BadNotice(f"Type = {shorten(document['Type'])!r}: not a message that SNS sends")
         return _notice(document, None)
@@ -126,13 +126,13 @@ def _notice(document: Mapping[str, Any], envelope: Envelope | None) -> Notice:
     if not isinstance(ingestion_id, str) or not 0 < len(ingestion_id) <= MAX_ID or not ingestion_id.isprintable():
         raise BadNotice(f"ingestionId = {shorten(ingestion_id)!r}: a notice names one, 1 to {MAX_ID} characters")
     status = document.get("processingStatus")
-    if status not in PROCESSING_STATES:
+    if not isinstance(status, str) or status not in PROCESSING_STATES:
         known = ", ".join(sorted(PROCESSING_STATES))
         raise BadNotice(f"processingStatus = {shorten(status)!r} of {shorten(ingestion_id)!r}: none of {known}")
     link = document.get("reportDownloadLink")
     return Notice(
         ingestion_id=ingestion_id,
-        status=str(status),
+        status=status,
         report_link=link if isinstance(link, str) else "",
         message_id=str((envelope or {}).get("MessageId") or ""),
         published_at=_seconds((envelope or {}).get("Timestamp")),

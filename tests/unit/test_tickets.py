@@ -209,7 +209,7 @@ def test_an_instant_that_passed_is_not_used(dynamodb: Any, clock: Any, caplog: p
 
 
 def test_a_crowd_is_waited_out(dynamodb: Any, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    """After many instants that others hold, a taker leaves the table alone for a while; it logs that and a long wait."""
+    """After many instants that others hold, a taker leaves the table alone a while; that and a long wait are logged."""
     first = int(clock.time() / WIDTH)
     for slot in range(first, first + CROWDED + 10):
         dynamodb.put_item(TableName="Ledger", Item={"pk": {"S": f"RATE#{slot}"}, "sk": {"S": "TICKET"}})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from catalog_sync.api.outcomes import (
     Answer,
@@ -238,7 +238,8 @@ def _transport_message(error: httpx.HTTPError, url: str, sent: bool) -> str:
 
 
 def _credentials_verdict(error: Exception) -> Verdict:
-    if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in _DENIED:
+    denied = isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in _DENIED
+    if denied or isinstance(error, ParamValidationError):
         return Verdict.FORBIDDEN
     return Verdict.NOT_SENT
 

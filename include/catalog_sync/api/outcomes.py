@@ -140,12 +140,12 @@ def classify_status(status: int, headers: Mapping[str, str], body: bytes, now: f
     text = _text(document, body)
     if 200 <= status < 300:
         state = document.get("processingStatus") if document else None
-        if state in PROCESSING_STATES:
+        if isinstance(state, str) and state in PROCESSING_STATES:
             link = document.get("reportDownloadLink") if document else None
             return StatusAnswer(
                 Verdict.ACCEPTED,
                 http_status=status,
-                processing_status=str(state),
+                processing_status=state,
                 report_link=link if isinstance(link, str) else "",
             )
         message = f"processingStatus = {shorten(state)!r} is none of {', '.join(sorted(PROCESSING_STATES))}"
