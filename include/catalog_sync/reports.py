@@ -199,18 +199,22 @@ def strangers(report: Report, sent: pl.DataFrame) -> int:
 
 def _judged(report: Report) -> pl.DataFrame:
     """Return one row for each listed (store, SKU): ``store_id``, ``item_sku``, ``outcome``, ``code``, ``message``."""
-    status = pl.col("status").str.strip_chars().str.to_uppercase()
+    status = pl.col("status").str.strip_chars().str.to_uppercase().fill_null("")
     error = pl.col("error_code").fill_null("")
     judged = report.items.select(
         *KEY,
         outcome=pl.when(status == _SUCCESS)
         .then(pl.lit(ACKNOWLEDGED))
-        .when(status.fill_null("") != "")
+        .when(status != "")
         .then(pl.lit(REFUSED))
         .otherwise(pl.lit(UNKNOWN)),
-        code=pl.when(error != "").then(error).when(status == _SUCCESS).then(pl.lit("")).otherwise(status),
+        code=pl.when((error != "") | (status == _SUCCESS))
+        .then(error)
+        .when(status != "")
+        .then(status)
+        .otherwise(pl.lit(NO_STATUS)),
         message=pl.col("error_message").fill_null("").str.slice(0, MAX_MESSAGE),
-    ).with_columns(pl.col("code").fill_null(NO_STATUS))
+    )
     if not judged.select(pl.struct(KEY).is_duplicated().any()).item():
         return judged
     return (
