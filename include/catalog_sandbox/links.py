@@ -31,7 +31,7 @@ class Links:
 
     def make(self, base_url: str, ingestion_id: str, now: float, expired: bool = False) -> str:
         """Return a link that lives from now, or one that has just expired."""
-        issued = f"{now - (self._life + 1 if expired else 0):.6f}"
+        issued = repr(now - (self._life + 1 if expired else 0))
         query = {
             "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
             "X-Amz-Date": datetime.fromtimestamp(float(issued), UTC).strftime("%Y%m%dT%H%M%SZ"),
