@@ -21,6 +21,7 @@ import polars as pl
 from pydantic_core import from_json
 
 from catalog_sync.api.outcomes import link_is_dead
+from catalog_sync.clock import Clock, SystemClock
 from catalog_sync.errors import RetryLater, shorten
 from catalog_sync.fields import KEY
 from catalog_sync.web import is_secure
@@ -65,9 +66,12 @@ class Report:
     malformed: int = 0
 
 
-def fetch(link: str, *, transport: httpx.BaseTransport | None = None, timeout: float = 60.0) -> bytes:
+def fetch(
+    link: str, *, transport: httpx.BaseTransport | None = None, timeout: float = 60.0, clock: Clock | None = None
+) -> bytes:
     """Return the bytes behind a report link, as they came. The link is a secret and appears in no message.
 
+    :param timeout: seconds to wait for the network, each time; in all it may take ten times as long.
     :raises LinkExpired: the link no longer works.
     :raises NotAReport: it leads to an error page, to nothing, or to more than ``MAX_BYTES``.
     :raises RetryLater: it cannot be fetched now.
@@ -84,7 +88,7 @@ def fetch(link: str, *, transport: httpx.BaseTransport | None = None, timeout: f
                 raise LinkExpired(f"{host}: the report link has expired")
             if not response.is_success:
                 raise RetryLater(f"{host}: HTTP {response.status_code} instead of the report")
-            data = _read(response, host)
+            data = _read(response, host, clock or SystemClock(), 10 * timeout)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         # Not chained: the original error knows the link.
         raise RetryLater(f"{host}: {type(error).__name__} while the report was fetched") from None
@@ -93,12 +97,15 @@ def fetch(link: str, *, transport: httpx.BaseTransport | None = None, timeout: f
     return data
 
 
-def _read(response: httpx.Response, host: str) -> bytes:
+def _read(response: httpx.Response, host: str, clock: Clock, patience: float) -> bytes:
     data = bytearray()
+    began = clock.time()
     for chunk in response.iter_bytes():
         data += chunk
         if len(data) > MAX_BYTES:
             raise NotAReport(f"{host}: more than {MAX_BYTES} bytes, which no report has")
+        if clock.time() - began > patience:
+            raise RetryLater(f"{host}: the report trickles: {len(data)} bytes in {patience:.0f} s")
     return bytes(data)
 
 

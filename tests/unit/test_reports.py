@@ -136,6 +136,18 @@ def test_an_endless_report_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
         parse(gzip.compress(b"{" + b" " * 2_000_000 + b"}"), ingestion_id="ing-1")
 
 
+def test_a_trickling_report_is_given_up(clock: Any) -> None:
+    """A server that sends a little now and then does not hold the task for ever."""
+
+    def trickle() -> Any:
+        while True:
+            clock.sleep(50)
+            yield b"{"
+
+    with pytest.raises(RetryLater, match="trickles"):
+        fetch(LINK, transport=answer(200, trickle()), clock=clock)
+
+
 def test_the_link_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
     """Even with everything at DEBUG, fetching writes the link nowhere (I8)."""
     with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "httpx"):
@@ -312,7 +324,8 @@ FAILURE = entry("B", "FAILED", code="E1")
     ],
     ids=[
         "no summary", "other total", "more failed", "sum is off", "failed missing", "total missing",
-        "some successes listed", "a stranger failed", "a nameless failure", "one without status", "no list", "nothing at all",
+        "some successes listed", "a stranger failed", "a nameless failure", "one without status", "no list",
+        "nothing at all",
     ],
 )  # fmt: skip
 def test_unlisted_rows_are_unknown_when_the_numbers_do_not_agree(read: Callable[[], reports.Report]) -> None:
