@@ -80,6 +80,8 @@ PROCESSING_STATES = frozenset({"INQUEUE", "INPROGRESS", "DONE", "CANCELLED", "FA
 MAX_ID = 255
 #: A ``Retry-After`` is honoured up to this many seconds; a busy task then gives way to a retry of the task.
 MAX_RETRY_AFTER = 60.0
+#: What is kept of Amazon's own text in the message of a 403.
+MAX_FORBIDDEN_TEXT = 120
 #: AWS refuses signatures whose time is off by more than this many seconds.
 MAX_SKEW = 300.0
 
@@ -204,7 +206,8 @@ def _forbidden(text: str, date: str | None, now: float) -> str:
     hint = next((where for sign, where in _HINTS if sign in lowered), _ANYWHERE)
     server = _http_date(date) if date else None
     skew = "" if server is None or abs(now - server) <= MAX_SKEW else _skew(now - server)
-    return f"{text}. Look at {hint}{skew}"
+    # Amazon's text is cut shorter than others, so that the advice survives wherever the message is kept.
+    return f"{shorten(text, MAX_FORBIDDEN_TEXT)}. Look at {hint}{skew}"
 
 
 def _skew(ahead: float) -> str:

@@ -174,6 +174,15 @@ def test_a_403_says_where_to_look(text: str, where: str) -> None:
     assert where in message.removeprefix(text)
 
 
+def test_the_advice_survives_a_long_text() -> None:
+    """However long Amazon's text is, the advice stands within the first 300 characters, which the ledger keeps."""
+    body = json.dumps(
+        {"message": "User: arn is not authorized to perform: execute-api:Invoke " + "on x " * 500}
+    ).encode()
+
+    assert "needs execute-api:Invoke" in classify_ingestion(403, {}, body, NOW).message[:300]
+
+
 @pytest.mark.parametrize(("offset", "said"), [(-400, "400 s behind"), (400, "400 s ahead of"), (200, None)])
 def test_a_403_tells_of_a_wrong_clock(offset: float, said: str | None) -> None:
     """When this host's clock differs from Amazon's ``Date`` by more than five minutes, the message says so."""
