@@ -19,39 +19,42 @@ def number(code: pl.Expr) -> pl.Expr:
     return pl.when(code.str.contains(r"^[0-9]{1,18}$")).then(code).cast(pl.Int64, strict=False)
 
 
-def gs1_ok(code: pl.Expr) -> pl.Expr:
-    """Tell whether the last digit is the GS1 check digit of the others (8, 12, 13 or 14 digits alike)."""
-    value = number(code)
-    total = pl.lit(0)
-    for position in range(14):
-        digit = value // 10**position % 10
-        total = total + digit * (3 if position % 2 else 1)
-    return (total % 10 == 0).fill_null(False)
+def gs1_ok(value: pl.Expr) -> pl.Expr:
+    """Tell whether the last digit of the number is the GS1 check digit of the others (8, 12, 13 or 14 digits alike).
+
+    :param value: see ``number``. Work it out once, in a column of its own: here it is used many times.
+    """
+    return (_gs1_sum(value, range(14)) % 10 == 0).fill_null(False)
+
+
+def _gs1_sum(value: pl.Expr, positions: range) -> pl.Expr:
+    """Return the weighted sum of the digits, weights 1 and 3 in turn from the right."""
+    total: pl.Expr = pl.lit(0, dtype=pl.Int64)
+    for position in positions:
+        total = total + value // 10**position % 10 * (3 if position % 2 else 1)
+    return total
 
 
 def isbn10_ok(code: pl.Expr) -> pl.Expr:
     """Tell whether ten characters, the last perhaps X, are a valid ISBN-10 (weights 10 to 1, modulo 11)."""
-    body = number(code.str.head(9))
-    last = pl.when(code.str.slice(9, 1) == "X").then(10).otherwise(number(code.str.slice(9, 1)))
-    total = last
+    total = pl.when(code.str.slice(9, 1) == "X").then(10).otherwise(number(code.str.slice(9, 1)))
     for position in range(9):
-        total = total + body // 10 ** (8 - position) % 10 * (10 - position)
+        total = total + number(code.str.slice(position, 1)) * (10 - position)
     return (code.str.contains(r"^[0-9]{9}[0-9X]$") & (total % 11 == 0)).fill_null(False)
 
 
-def upca_of_upce(code: pl.Expr) -> pl.Expr:
-    """Return the 12-digit UPC-A number (an integer) that an 8-digit UPC-E stands for; null when it stands for none.
+def upca_of_upce(value: pl.Expr) -> pl.Expr:
+    """Return the 12-digit UPC-A number that an 8-digit UPC-E number stands for; null when it stands for none.
 
     UPC-E is number system 0 or 1, six digits, and the check digit of the UPC-A (GS1 General Specifications 5.2.2.4).
     """
-    value = number(code)
     d = {n: value // 10 ** (7 - n) % 10 for n in range(8)}  # d[0] is the number system, d[7] the check digit
     last = d[6]
 
     def digits(*places: pl.Expr | int) -> pl.Expr:
-        total = pl.lit(0, dtype=pl.Int64)
-        for place in places:
-            total = total * 10 + place
+        total: pl.Expr = pl.lit(0, dtype=pl.Int64)
+        for power, place in enumerate(reversed(places)):
+            total = total + place * 10**power
         return total
 
     expanded = (
@@ -60,31 +63,29 @@ def upca_of_upce(code: pl.Expr) -> pl.Expr:
         .when(last == 4).then(digits(d[0], d[1], d[2], d[3], d[4], 0, 0, 0, 0, 0, d[5], d[7]))
         .otherwise(digits(d[0], d[1], d[2], d[3], d[4], d[5], 0, 0, 0, 0, last, d[7]))
     )  # fmt: skip
-    return pl.when((code.str.len_bytes() == 8) & (d[0] <= 1)).then(expanded)
+    return pl.when(value < 20_000_000).then(expanded)
 
 
-def upce_ok(code: pl.Expr) -> pl.Expr:
-    """Tell whether eight digits are a valid UPC-E: the check digit is that of the UPC-A that it stands for."""
-    return gs1_ok(upca_of_upce(code).cast(pl.String)).fill_null(False)
-
-
-def gtin14(code: pl.Expr, kind: pl.Expr) -> pl.Expr:
-    """Return the GTIN-14 of valid barcodes of Amazon's types.
+def with_gtin14(barcodes: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame of valid barcodes (``code`` and Amazon's type ``kind``) with ``gtin14`` added.
 
     UPC-E is expanded, an ISBN-10 becomes its 978 number, shorter numbers get zeros in front. A PLU is no GTIN; it is
-    returned as ``PLU`` with its digits, so that it never equals one.
+    given as ``PLU`` with its digits, so that it never equals one. Rare kinds are worked on by themselves.
     """
-    upce = upca_of_upce(code).cast(pl.String)
-    isbn = pl.lit("978") + code.str.head(9)
-    value = number(isbn + "0")
-    total = pl.lit(0)
-    for position in range(1, 13):
-        total = total + value // 10**position % 10 * (3 if position % 2 else 1)
-    isbn13 = isbn + ((10 - total % 10) % 10).cast(pl.String)
-    whole = (
-        pl.when((kind == "UPC") & (code.str.len_bytes() == 8)).then(upce).when(kind == "ISBN").then(isbn13).otherwise(code)
-    )
-    return pl.when(kind == "PLU").then(pl.lit("PLU") + code).otherwise(whole.str.zfill(14))
+    code, kind = pl.col("code"), pl.col("kind")
+    whole = pl.when(kind == "PLU").then("PLU" + code).otherwise(code.str.zfill(14))
+    frame = barcodes.with_columns(gtin14=whole)
+    rare = (kind == "ISBN") | ((kind == "UPC") & (code.str.len_bytes() == 8))
+    few = frame.filter(rare).select("code", "kind").unique()
+    if few.is_empty():
+        return frame
+    few = few.with_columns(
+        _value=number(pl.when(kind == "ISBN").then("978" + code.str.head(9) + "0").otherwise(code))
+    ).with_columns(_check=(10 - _gs1_sum(pl.col("_value"), range(1, 13)) % 10) % 10)
+    isbn, upca = pl.col("_value") + pl.col("_check"), upca_of_upce(pl.col("_value"))
+    few = few.select("code", "kind", _whole=pl.when(kind == "ISBN").then(isbn).otherwise(upca).cast(pl.String))
+    joined = frame.join(few, on=["code", "kind"], how="left", maintain_order="left")
+    return joined.with_columns(gtin14=pl.coalesce(pl.col("_whole").str.zfill(14), "gtin14")).drop("_whole")
 
 
 def gtin14s(items: pl.DataFrame) -> pl.DataFrame:
@@ -102,5 +103,5 @@ def gtin14s(items: pl.DataFrame) -> pl.DataFrame:
         )
     )
     both = pl.concat([main, more]) if len(more) else main
-    found = both.select("store_id", "item_sku", gtin14=gtin14(pl.col("code"), pl.col("kind")))
+    found = with_gtin14(both).select("store_id", "item_sku", "gtin14")
     return found.unique(maintain_order=True) if len(more) else found

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from catalog_sync.barcodes import gtin14
+from catalog_sync.barcodes import with_gtin14
 from catalog_sync.contract.barcode_rules import JUDGED, MESSAGES, judge
 from catalog_sync.contract.codes import Code
 from catalog_sync.contract.policy import Policy
@@ -39,12 +39,14 @@ def extras(frame: pl.DataFrame, book: Any, policy: Policy) -> pl.DataFrame:
         raw_type=pl.col("entry").str.extract(r"^([A-Za-z0-9]+):", 1),
     )
     judged = judge(entries, ambiguous=policy.ambiguous, pad=policy.repairs(Code.BARCODE_PADDED))
-    judged = judged.with_columns(gtin=gtin14(pl.col("code"), pl.col("kind")))
+    judged = with_gtin14(judged)
     for code in JUDGED:
         book.broken(judged, pl.col(code), Code.BARCODE_EXTRA, ADDITIONAL, "entry", f"{code}: {MESSAGES[code]}")
     sound = judged.filter(~pl.any_horizontal(*JUDGED))
-    main = gtin14(pl.col("external_product_id"), pl.col("external_product_id_type"))
-    again = (pl.col("gtin") == main) | pl.struct("row_id", "gtin").is_duplicated()
+    main = given.select("row_id", code="external_product_id", kind="external_product_id_type")
+    main = with_gtin14(main).select("row_id", main="gtin14")
+    sound = sound.join(main, on="row_id", how="left", maintain_order="left")
+    again = (pl.col("gtin14") == pl.col("main")) | pl.struct("row_id", "gtin14").is_duplicated()
     book.broken(sound, again, Code.BARCODE_EXTRA, ADDITIONAL, "entry", "stands twice, or is the main barcode")
     many = judged.group_by("row_id", maintain_order=True).agg(pl.len().alias("n"), pl.all().first())
     limit = policy.limit(Code.BARCODE_EXTRA, MOST)
