@@ -241,3 +241,8 @@ def _text(document: dict[str, Any] | None, body: bytes) -> str:
 
 def _shown(body: bytes) -> str:
     return safe_text(body[:4096].decode("utf-8", "replace")) or "(empty answer)"
+
+
+def is_worth_retrying(status: int) -> bool:
+    """Tell whether a source's answer may be another one soon: 429 and server errors (RFC 9110, RFC 6585)."""
+    return status == 429 or status >= 500

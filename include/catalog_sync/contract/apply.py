@@ -77,7 +77,12 @@ def apply_contract(
         book.rejected(shared)
         survivors = survivors.join(shared, on="row_id", how="anti", maintain_order="left")
     accepted = survivors.select(*ITEM_FIELDS, "source", "source_row")
-    uphold(accepted, policy.limit(Code.NAME_LENGTH, text.NAME_MAX), policy.pattern(Code.SKU_FORMAT, text.SKU_PATTERN), stores)
+    uphold(
+        accepted,
+        policy.limit(Code.NAME_LENGTH, text.NAME_MAX),
+        policy.pattern(Code.SKU_FORMAT, text.SKU_PATTERN),
+        stores,
+    )
     return ContractResult(
         accepted=accepted,
         rejects=book.all_rejects(),

@@ -51,7 +51,12 @@ def extras(frame: pl.DataFrame, book: Any, policy: Policy) -> pl.DataFrame:
     many = judged.group_by("row_id", maintain_order=True).agg(pl.len().alias("n"), pl.all().first())
     limit = policy.limit(Code.BARCODE_EXTRA, MOST)
     book.broken(
-        many, pl.col("n") > limit, Code.BARCODE_EXTRA, ADDITIONAL, ADDITIONAL_TEXT, f"more than {limit} further barcodes"
+        many,
+        pl.col("n") > limit,
+        Code.BARCODE_EXTRA,
+        ADDITIONAL,
+        ADDITIONAL_TEXT,
+        f"more than {limit} further barcodes",
     )
     for code, before, after in (
         (Code.NUMERIC_CELL, "raw", "cell"),
