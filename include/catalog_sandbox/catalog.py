@@ -54,7 +54,8 @@ def pack(item: dict[str, Any]) -> bytes:
     """Return an item as a JSON list of its known fields, then what else it had."""
     values = [item.get(field, _ABSENT) for field in FIELDS]
     extra = {key: value for key, value in item.items() if key not in _KNOWN}
-    return json.dumps([*values, extra] if extra else values, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps([*values, extra] if extra else values, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "surrogatepass")  # JSON may hold half of a character pair; json.loads takes it back
 
 
 def unpack(packed: bytes) -> dict[str, Any]:

@@ -57,6 +57,8 @@ class SandboxConfig(_Frozen):
     region: str = "us-east-1"
     #: A stage path before ``/v1``, as API Gateway has (U1): ``prod`` puts the API at ``/prod/v1/...``.
     stage: str = Field(default="", pattern=r"^[A-Za-z0-9_-]*$")
+    #: Under which URL the sandbox is reached, for the links it gives out; empty: that of its own host and port.
+    public_url: str = Field(default="", pattern=r"^(https?://[^/]+)?$")
     topic_arn: str = Field(
         default="arn:aws:sns:us-east-1:123456789012:JWOCatalogIngestionStatus",
         pattern=r"^arn:aws[\w-]*:sns:[\w-]+:\d{12}:.+$",

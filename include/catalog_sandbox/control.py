@@ -44,6 +44,7 @@ def router(core: Core, api: Api, notices: Notices | None) -> APIRouter:
 
 
 def _add_views(routes: APIRouter, core: Core, api: Api) -> None:
+    @routes.get("", response_class=HTMLResponse)
     @routes.get("/", response_class=HTMLResponse)
     def start_page() -> str:
         return page.render(core.config)

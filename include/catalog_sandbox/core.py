@@ -47,7 +47,8 @@ class Core:
     """The state of the service.
 
     ``clock`` gives unix seconds and paces processing and links; ``publish`` sends one notice, given as the text of the
-    SNS message; ``new_id`` makes ingestion ids (U7: opaque); ``secret`` signs report links.
+    SNS message; ``new_id`` makes ingestion ids (U7: opaque); ``secret`` signs report links. A ``lazy`` core runs what
+    is due whenever it is asked something; a server's is not, so that no request waits for the processing of another.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Core:
         base_url: str = "http://sandbox.test",
         new_id: Callable[[], str] = _id,
         secret: bytes = b"sandbox",
+        lazy: bool = True,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -66,6 +68,7 @@ class Core:
         self._publish = publish
         self._new_id = new_id
         self._secret = secret
+        self._lazy = lazy
         self._lock = threading.RLock()
         self._sending = threading.Lock()
         self.reset()
@@ -94,12 +97,12 @@ class Core:
             self._ingestions[ingestion.id] = ingestion
             begin = now + self._spread(self.config.timing.queued, ingestion.id, "queued")
             self._at(begin, lambda due: self._begin(ingestion, due))
-        self.advance()
+        self._catch_up()
         return ingestion
 
     def find(self, ingestion_id: str, account: str) -> Ingestion | None:
         """Return an ingestion of one of the account's retailers, or None (unknown to this caller)."""
-        self.advance()
+        self._catch_up()
         with self._lock:
             ingestion = self._ingestions.get(ingestion_id)
             if ingestion is None:
@@ -125,12 +128,23 @@ class Core:
         with self._lock:
             return self._events[0][0] if self._events else None
 
+    def step(self) -> bool:
+        """Run the next event if it is due; return whether there was one."""
+        with self._lock:
+            if not self._events or self._events[0][0] > self.clock():
+                return False
+            due, _, event = heapq.heappop(self._events)
+            event(due)
+            return True
+
     def advance(self) -> None:
         """Run every event that is due, in order."""
-        with self._lock:
-            while self._events and self._events[0][0] <= self.clock():
-                due, _, event = heapq.heappop(self._events)
-                event(due)
+        while self.step():
+            pass
+
+    def _catch_up(self) -> None:
+        if self._lazy:
+            self.advance()
 
     def flush(self) -> None:
         """Send the notices that are ready."""
@@ -237,7 +251,7 @@ class Core:
 
     def rows(self, store: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield the catalog's items as received plus ``state`` and ``store``, store by store."""
-        self.advance()
+        self._catch_up()
         with self._lock:
             stores = list(self.catalog.counts()) if store is None else [store]
         for name in stores:
@@ -247,13 +261,13 @@ class Core:
 
     def records(self) -> list[dict[str, Any]]:
         """Return every ingestion in the order of acceptance."""
-        self.advance()
+        self._catch_up()
         with self._lock:
             return [ingestion.record() for ingestion in self._ingestions.values()]
 
     def health(self) -> dict[str, Any]:
         """Return counts that show the service is alive and what it holds."""
-        self.advance()
+        self._catch_up()
         with self._lock:
             states: dict[str, int] = {}
             for ingestion in self._ingestions.values():

@@ -145,6 +145,8 @@ class Faults:
     def __init__(self, plan: FaultPlan, seed: int) -> None:
         self.seed = seed
         self._lock = threading.Lock()
+        #: How often each fault struck, whatever plan ordered it.
+        self.injected: Counter[str] = Counter()
         self.replace(plan)
 
     def replace(self, plan: FaultPlan) -> None:
@@ -153,7 +155,6 @@ class Faults:
             self._plan = plan
             self._script = [_Line(line, line.skip, line.times) for line in plan.script]
             self._random = {point: random.Random(f"{self.seed}:{point}") for point in FAULTS}  # noqa: S311
-            self.injected: Counter[str] = Counter()
 
     @property
     def plan(self) -> FaultPlan:
@@ -202,5 +203,5 @@ class Faults:
         return bool(self._plan.refused) and self._part("refuse", f"{store}/{sku}") < self._plan.refused
 
     def _part(self, purpose: str, key: str) -> float:
-        digest = hashlib.sha256(f"{self.seed}:{purpose}:{key}".encode()).digest()
+        digest = hashlib.sha256(f"{self.seed}:{purpose}:{key}".encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(digest[:8], "big") / 2**64

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 from typing import Any
 
@@ -64,8 +65,25 @@ class MotoAws:
             return self._urls[queue_arn]
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket bound to an address; port 0 takes a free one. Raises OSError that names the address."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"{host}:{port}: {error.strerror}; choose another port") from None
+    return listener
+
+
 def start(host: str, port: int) -> ThreadedMotoServer:
-    """Start moto's services quietly and return their server; port 0 takes a free one."""
+    """Start moto's services quietly and return their server; port 0 takes a free one.
+
+    Raises OSError when the port is taken: moto itself would wait for ever.
+    """
+    if port:
+        listen(host, port).close()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address=host, port=port, verbose=False)
     server.start()

@@ -132,7 +132,7 @@ class Notices:
         self,
         aws: Aws,
         signer: Signer,
-        base_url: Callable[[], str],
+        base_url: str,
         topic_arn: str,
         confirmation: str,
         queue_policy: str,
@@ -160,7 +160,7 @@ class Notices:
             if self._confirmation == "required" and queue in pending:
                 log.warning("notice lost: the subscription of %s is not confirmed", queue)
                 continue
-            self._deliver(queue, self._signer.envelope("Notification", self._base_url(), Message=message))
+            self._deliver(queue, self._signer.envelope("Notification", self._base_url, Message=message))
 
     def subscribe(self, queue_arn: str) -> dict[str, str]:
         """Subscribe a queue and send it the confirmation request, as Amazon does once it knows the queue's ARN.
@@ -175,11 +175,11 @@ class Notices:
         query = urlencode({"Action": "ConfirmSubscription", "TopicArn": self._topic_arn, "Token": token})
         envelope = self._signer.envelope(
             "SubscriptionConfirmation",
-            self._base_url(),
+            self._base_url,
             Message=f"You have chosen to subscribe to the topic {self._topic_arn}.\n"
             "To confirm the subscription, visit the SubscribeURL included in this message.",
             Token=token,
-            SubscribeURL=f"{self._base_url()}/sandbox/sns?{query}",
+            SubscribeURL=f"{self._base_url}/sandbox/sns?{query}",
         )
         if not self._deliver(queue_arn, envelope):
             return {"queue": queue_arn, "status": "Unknown"}

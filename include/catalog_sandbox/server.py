@@ -9,6 +9,7 @@ import secrets
 import socket
 import threading
 import time
+import urllib.request
 from types import TracebackType
 from typing import Any
 
@@ -37,33 +38,31 @@ class _Protocol(HttpToolsProtocol):
         self.app_state = {**self.app_state, "transport": transport}
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    return listener
-
-
 class Sandbox:
     """A running sandbox; a context manager that stops it. ``api_url`` has the stage path, ``control_url`` has not."""
 
     def __init__(self, config: SandboxConfig, host: str, port: int, aws_port: int, clock: Clock) -> None:
         self.config = config
         self._host = host
+        listener = moto_aws.listen(host, port)
+        self._port = listener.getsockname()[1]
         self._moto: ThreadedMotoServer = moto_aws.start(host, aws_port)
         self.aws_url = f"http://{host}:{self._moto.get_host_and_port()[1]}"
-        self._port = port
         self._ended = threading.Event()
         signer = Signer(config.topic_arn, config.signature_version, time.time)
         aws = moto_aws.MotoAws(self.aws_url, config.topic_arn, config.region)
         aws.create_topic()
-        self.notices = Notices(
-            aws, signer, lambda: self.control_url, config.topic_arn, config.confirmation, config.queue_policy
+        self.notices = Notices(aws, signer, self.public_url, config.topic_arn, config.confirmation, config.queue_policy)
+        self.core = Core(
+            config,
+            clock=clock,
+            publish=self.notices.publish,
+            base_url=self.public_url,
+            secret=secrets.token_bytes(32),
+            lazy=False,
         )
-        self.core = Core(config, clock=clock, publish=self.notices.publish, secret=secrets.token_bytes(32))
         self.api = Api(self.core, Identities(config), time.time)
-        self.start_api()
-        self.core.base_url = self.control_url
+        self._serve_on(listener)
         self._pump = threading.Thread(target=self._run_pump, name="sandbox-pump", daemon=True)
         self._pump.start()
 
@@ -86,14 +85,20 @@ class Sandbox:
         return f"http://{self._host}:{self._port}"
 
     @property
+    def public_url(self) -> str:
+        """The URL that the sandbox writes into links: ``control_url`` unless the configuration says another."""
+        return self.config.public_url or self.control_url
+
+    @property
     def api_url(self) -> str:
         """The base URL of the API."""
         return f"{self.control_url}/{self.config.stage}".rstrip("/")
 
     def start_api(self) -> None:
         """Start the HTTP part over the core; after ``stop_api`` on the same port and with the same state."""
-        listener = _listen(self._host, self._port)
-        self._port = listener.getsockname()[1]
+        self._serve_on(moto_aws.listen(self._host, self._port))
+
+    def _serve_on(self, listener: socket.socket) -> None:
         settings = uvicorn.Config(
             app.build(self.core, self.api, self.notices),
             http=_Protocol,
@@ -120,7 +125,10 @@ class Sandbox:
     def _run_pump(self) -> None:
         while not self._ended.wait(_PUMP):
             try:
-                self.core.tick()
+                # The pause lets requests that wait for the core in between two events.
+                while self.core.step() and not self._ended.wait(0.001):
+                    self.core.flush()
+                self.core.flush()
             except Exception:
                 log.exception("the sandbox cannot advance")
 
@@ -134,6 +142,8 @@ class Sandbox:
         self._ended.set()
         self._pump.join()
         self.stop_api()
+        # moto's state belongs to the process; without this the next sandbox in it would find the queues of this one.
+        urllib.request.urlopen(urllib.request.Request(f"{self.aws_url}/moto-api/reset", method="POST")).close()  # noqa: S310
         self._moto.stop()
 
     def __enter__(self) -> Sandbox:

@@ -72,7 +72,7 @@ def make_notices(queue):
         aws = MotoAws(None, TOPIC, "us-east-1")
         aws.create_topic()
         signer = Signer(TOPIC, version, time.time)
-        return Notices(aws, signer, lambda: "http://sandbox.test", TOPIC, confirmation, queue_policy)
+        return Notices(aws, signer, "http://sandbox.test", TOPIC, confirmation, queue_policy)
 
     return make
 
