@@ -10,11 +10,13 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from catalog_sync.aws import Aws
 from catalog_sync.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from catalog_sync.aws import Aws
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class EnvironmentConnections:
 
     def aws(self, conn_id: str, region: str) -> Aws:
         """Return the AWS account of the connection; without its variable boto3's own credential chain is used."""
+        from catalog_sync.aws import Aws
+
         if f"AIRFLOW_CONN_{conn_id.upper()}" not in self._environ:
             return Aws.of(region=region)
         connection = self.get(conn_id)

@@ -13,15 +13,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from catalog_sync.aws import Aws
 from catalog_sync.clock import Clock, SystemClock
 from catalog_sync.connections import Connections
 from catalog_sync.errors import Misconfigured, shorten
-from catalog_sync.lake import Lake
-from catalog_sync.ledger import LedgerTable
 from catalog_sync.settings import Settings
+
+if TYPE_CHECKING:  # DAG files import this module, and boto3 alone takes half a second
+    from catalog_sync.aws import Aws
+    from catalog_sync.lake import Lake
+    from catalog_sync.ledger import LedgerTable
 
 
 class Kind(StrEnum):
@@ -91,6 +93,9 @@ class Run:
         clock: Clock | None = None,
     ) -> Run:
         """Open the run called ``run_id`` (see ``run_name``) of the deployment that ``settings`` describe."""
+        from catalog_sync.lake import Lake
+        from catalog_sync.ledger import LedgerTable
+
         clock = clock or SystemClock()
         aws = connections.aws(settings.aws.conn_id, settings.aws.region)
         return cls(

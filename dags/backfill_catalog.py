@@ -1,0 +1,89 @@
+"""# Send chosen stores or SKUs again
+
+The nightly job for a part of the catalog, started by hand: after a store's data was mended, when Amazon lost
+something, or for a new store before its first night. It reads the sources **as they are now**; there is no way to
+send a past night.
+
+**A dry run unless you untick it.** The dry run prints in the log of `account` what would be sent, and sends nothing.
+
+| field | meaning |
+|---|---|
+| Stores, SKUs | what is meant, one per line; both empty is refused … |
+| Everything | … unless you tick this |
+| Resend | also send rows that Amazon has acknowledged just as they are (otherwise only differences are sent) |
+| Dry run | ticked: only show what would be sent |
+| Reason | why; kept with the run |
+
+Example: a planogram import at Amazon dropped store `SEA-001`. Stores `SEA-001`, Resend ticked, Dry run ticked; look
+at the books in the run's note; then the same with Dry run unticked.
+
+One run sends at a time. When the nightly sync is sending, `plan` waits for it. **When it is red**, the same advice
+holds as for `nightly_catalog_sync`; its page has the list.
+"""
+
+from airflow.sdk import Param, dag
+
+from catalog_airflow.defaults import ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
+from catalog_airflow.pipeline import sync_pipeline
+from catalog_sync.run import Kind
+from catalog_sync.settings import load
+
+SETTINGS = load()
+
+
+@dag(
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    allowed_run_types=ALLOWED_RUN_TYPES,
+    # Somebody fills in a form and waits: a paused DAG would leave the run queued.
+    is_paused_upon_creation=False,
+    dagrun_timeout=DAGRUN_TIMEOUT,
+    default_args=DEFAULT_ARGS,
+    tags=[Tag.JUST_WALK_OUT, Tag.BY_HAND],
+    params={
+        "stores": Param(
+            [],
+            type="array",
+            items={"type": "string", "minLength": 1},
+            title="Stores",
+            description="Only these store ids, one per line. Empty: all stores.",
+        ),
+        "skus": Param(
+            [],
+            type="array",
+            items={"type": "string", "minLength": 1},
+            title="SKUs",
+            description="Only these SKUs, one per line. Empty: all SKUs of the stores.",
+        ),
+        "everything": Param(
+            False,
+            type="boolean",
+            title="Everything",
+            description="Needed when both lists are empty: the whole catalog is meant.",
+        ),
+        "resend": Param(
+            False,
+            type="boolean",
+            title="Resend",
+            description="Also send rows that Amazon has acknowledged just as they are.",
+        ),
+        "dry_run": Param(
+            True, type="boolean", title="Dry run", description="Stop after the plan and print what would be sent."
+        ),
+        "reason": Param(
+            type="string",
+            minLength=3,
+            maxLength=500,
+            title="Reason",
+            description="Why you start it; kept with the run.",
+        ),
+    },
+)
+def backfill_catalog() -> None:
+    """Wire the DAG."""
+    sync_pipeline(Kind.BACKFILL, SETTINGS)
+
+
+backfill_catalog()

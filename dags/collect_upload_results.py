@@ -1,0 +1,39 @@
+"""# Collect late results
+
+Every hour: drains the queue of notices, archives the reports that wait, and settles what no run waits for any more:
+results that came after a run had given up, or whose run was killed. It sends nothing and takes no lease.
+
+It is safe beside a running sync: both record what they receive in the same ledger, and a run's end is judged by the
+ledger.
+
+What it settles is booked as *late* under its own name and marked as belonging to the run that sent it; the books of
+that run are not rewritten.
+
+**When it is red**: the log of `collect_results` names the queue, permission or connection. Notices stay in the queue
+(SQS keeps them for 4 days by default), and report links can be asked for anew, so a red night here loses nothing by
+itself.
+"""
+
+from airflow.sdk import CronTriggerTimetable, dag
+
+from catalog_airflow.defaults import ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
+from catalog_airflow.pipeline import drain_pipeline
+
+
+@dag(
+    doc_md=__doc__,
+    # Off the hour, where nightly jobs tend to begin.
+    schedule=CronTriggerTimetable("40 * * * *", timezone="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    allowed_run_types=ALLOWED_RUN_TYPES,
+    dagrun_timeout=DAGRUN_TIMEOUT,
+    default_args=DEFAULT_ARGS,
+    tags=[Tag.JUST_WALK_OUT, Tag.SCHEDULED],
+)
+def collect_upload_results() -> None:
+    """Wire the DAG."""
+    drain_pipeline()
+
+
+collect_upload_results()

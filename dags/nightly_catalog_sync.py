@@ -1,0 +1,77 @@
+"""# Nightly catalog sync
+
+Makes Amazon's Just Walk Out catalog equal to the retailer's, and accounts for every row. Runs every night at the time
+of `schedule` in the configuration, in the retailer's time zone; by hand for chosen stores, or as a dry run.
+
+| task | what it does |
+|---|---|
+| `extract` | reads each source and writes its rows to the lake, by store |
+| `shards`, `prepare` | merges, holds rows to the contract, compares them with what Amazon acknowledged |
+| `plan` | decides what is sent, in batches of at most 10,000; waits while another run is sending |
+| `upload` | sends batches; at most 10 requests a second start, over all hosts |
+| `collect_results` | waits for Amazon's reports and archives them |
+| `settle` | makes the reports the acknowledged catalog, late ones of earlier runs included |
+| `start_follow_up` | starts a fresh run when Amazon gave an upload up (at most two); skipped otherwise |
+| `account` | prints the books; **fails the run** when anything is missing or does not add up |
+
+**Did it work?** The run is green only if every row that was read is accounted for. The run's note and the log of
+`account` show the books. A red `upload` alone loses nothing: the other results are still collected, and `account`
+says what is missing.
+
+**When it is red**, read the note, then:
+
+- *there is no plan*: a task before `plan` failed. Its log names the source, file or connection. Mend it, clear that
+  task.
+- *rows were not sent*: look at the red `upload`. A 403 names what to check (role, permission, allowlisting, clock);
+  mend it and clear `upload` (with downstream). *Superseded* means that a newer run has planned since: clear nothing,
+  that run carries the rows.
+- *rows failed at Amazon*: a follow-up run has been started, or the next night derives the same rows again.
+- *rows have no result yet*: `collect_upload_results` or the next night settles them; until then they are in doubt.
+- *does not balance*: rows are unaccounted for. Keep the run's folder in the lake and call a developer.
+
+Clearing any task, even days later, is safe: nothing is sent twice knowingly and nothing old replaces something newer.
+Airflow's *backfill* is refused here, since sources only show today: use `backfill_catalog`.
+"""
+
+from airflow.sdk import CronTriggerTimetable, Param, dag
+
+from catalog_airflow.defaults import ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
+from catalog_airflow.pipeline import sync_pipeline
+from catalog_sync.run import Kind
+from catalog_sync.settings import load
+
+SETTINGS = load()
+
+
+@dag(
+    doc_md=__doc__,
+    # No start date: the first run is the next night's, not the last one's.
+    schedule=CronTriggerTimetable(SETTINGS.schedule.cron, timezone=SETTINGS.schedule.timezone),
+    catchup=False,
+    max_active_runs=1,
+    allowed_run_types=ALLOWED_RUN_TYPES,
+    dagrun_timeout=DAGRUN_TIMEOUT,
+    default_args=DEFAULT_ARGS,
+    tags=[Tag.JUST_WALK_OUT, Tag.SCHEDULED],
+    params={
+        "stores": Param(
+            [],
+            type="array",
+            items={"type": "string", "minLength": 1},
+            title="Stores",
+            description="Only these store ids, one per line. Empty: all stores.",
+        ),
+        "dry_run": Param(
+            False, type="boolean", title="Dry run", description="Stop after the plan and print what would be sent."
+        ),
+        "reason": Param(
+            "", type="string", maxLength=500, title="Reason", description="Why you start it; kept with the run."
+        ),
+    },
+)
+def nightly_catalog_sync() -> None:
+    """Wire the DAG."""
+    sync_pipeline(Kind.NIGHT, SETTINGS)
+
+
+nightly_catalog_sync()

@@ -1,0 +1,66 @@
+"""From Airflow's context to the domain's ``Run``: who asked for what, and under which name it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import get_current_context
+
+from catalog_airflow.connections import AirflowConnections
+from catalog_sync import settings
+from catalog_sync.errors import BadInput
+from catalog_sync.run import Kind, Options, Run, run_name
+
+#: The name of a run in the lake begins with this. Two DAGs may start at the same instant, and then Airflow gives their
+#: runs the same id; nightly runs keep Airflow's own, so that what the UI shows is what ``books`` takes.
+_PREFIX = {Kind.NIGHT: "", Kind.BACKFILL: "backfill__", Kind.COLLECT: "collect__"}
+
+
+def name_of(kind: Kind, dag_run_id: str) -> str:
+    """Return the name in lake and ledger of an Airflow run."""
+    return run_name(f"{_PREFIX[kind]}{dag_run_id}")
+
+
+def options_of(kind: Kind, params: Mapping[str, Any], conf: Mapping[str, Any] | None) -> Options:
+    """Return what the run was asked to do.
+
+    :param params: the form's values.
+    :param conf: what the run was started with; ``follow_up`` in it is not on any form.
+    :raises BadInput: a backfill that names neither stores nor SKUs and does not say that it means everything.
+    """
+    options = Options(
+        kind=kind,
+        stores=_names(params.get("stores")),
+        skus=_names(params.get("skus")),
+        resend=bool(params.get("resend", False)),
+        dry_run=bool(params.get("dry_run", False)),
+        reason=str(params.get("reason") or ""),
+        follow_up=int((conf or {}).get("follow_up", 0)),
+    )
+    if kind is Kind.BACKFILL and not (options.stores or options.skus or params.get("everything")):
+        raise BadInput("stores and skus are both empty: name some, or tick 'everything' if all of it is meant")
+    return options
+
+
+def open_run(kind: Kind) -> Run:
+    """Open the run that the current task belongs to."""
+    context = get_current_context()
+    dag_run = context["dag_run"]
+    options = options_of(kind, context["params"], dag_run.conf)
+    return open_named(name_of(kind, dag_run.run_id), options)
+
+
+def open_named(name: str, options: Options) -> Run:
+    """Open the run of that name; the deployment is what ``CATALOG_CONFIG`` says on this machine."""
+    return Run.open(settings.load(), AirflowConnections(), name, options)
+
+
+def label(text: str) -> None:
+    """Name the current mapped task in the UI (``map_index_template="{{ label }}"``)."""
+    context: Any = get_current_context()
+    context["label"] = text
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    return tuple(text for value in values or () if (text := str(value).strip()))

@@ -1,0 +1,38 @@
+"""What all DAGs of the project have in common: tags, owner, retries, time limits."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from catalog_airflow.listeners import TAG
+from catalog_airflow.retry import ByRecovery
+
+
+class Tag(StrEnum):
+    """The tags that DAGs may have."""
+
+    JUST_WALK_OUT = TAG
+    SCHEDULED = "scheduled"
+    BY_HAND = "by-hand"
+
+
+#: Every task's. Which errors are retried is ``ByRecovery``'s decision; the delays are for what it leaves to Airflow,
+#: such as a lost worker. Tasks that may take longer than an hour say so themselves.
+DEFAULT_ARGS: dict[str, Any] = {
+    "owner": "catalog",
+    "retries": 3,
+    "retry_delay": timedelta(minutes=1),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=15),
+    "retry_policy": ByRecovery(),
+    "execution_timeout": timedelta(hours=1),
+}
+
+#: A run that is still going after this long fails, so that it never blocks the next night.
+DAGRUN_TIMEOUT = timedelta(hours=20)
+
+#: What may start a run. Not Airflow's own backfill: a past night cannot be synced again, since sources only show today.
+#: ``backfill_catalog`` sends chosen stores or SKUs again instead.
+ALLOWED_RUN_TYPES = ("scheduled", "manual")

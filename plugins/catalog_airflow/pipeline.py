@@ -1,0 +1,160 @@
+"""The job as a graph, shared by every DAG that writes to Amazon's catalog. The work itself is in ``catalog_sync``.
+
+    extract (per source) → shards → prepare (per shard) → plan → upload (per group of batches)
+            → collect_results → settle → start_follow_up → account
+
+A failed upload stops nothing: from ``collect_results`` on, tasks run whatever happened before (``all_done``).
+``account`` is the only leaf, so it decides how the run ends.
+
+Stages are imported inside the tasks: frame libraries take seconds, and the DAG file is parsed again for every task.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from catalog_airflow.assets import CATALOG, CATALOG_SYNCED
+from catalog_airflow.context import label, open_run
+from catalog_airflow.listeners import SUMMARY
+from catalog_airflow.operators import StartFollowUp
+from catalog_airflow.sensors import CollectResultsSensor
+from catalog_sync.run import Kind
+from catalog_sync.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Uploading retries more often than the rest: each try first waits a minute inside the task, then as Amazon asks.
+UPLOAD_RETRIES = 6
+
+ALL_DONE = TriggerRule.ALL_DONE
+
+
+def sync_pipeline(kind: Kind, config: Settings) -> None:
+    """Put the whole job into the DAG that is being defined.
+
+    :param kind: who starts the runs.
+    :param config: the deployment, for what the graph depends on: sources and the pool.
+    """
+    sources = [source.name for source in config.sources]
+    shards = pack_shards.override(task_id="shards")(kind=kind.value)
+    extracted = extract.partial(kind=kind.value).expand(source=sources)
+    prepared = prepare.partial(kind=kind.value).expand(shard=shards)
+    planned = plan(kind=kind.value)
+    uploaded = upload.override(pool=config.api.pool).partial(kind=kind.value).expand(batches=planned)
+    collected = collect_results(kind, trigger_rule=ALL_DONE)
+    settled = settle.override(trigger_rule=ALL_DONE)(kind=kind.value)
+    followed = StartFollowUp(task_id="start_follow_up", settle_task_id="settle")
+    (
+        extracted
+        >> shards
+        >> prepared
+        >> planned
+        >> uploaded
+        >> collected
+        >> settled
+        >> followed
+        >> account(kind=kind.value)
+    )
+
+
+def drain_pipeline() -> None:
+    """Put the collecting for runs that have ended into the DAG that is being defined."""
+    collect_results(Kind.COLLECT) >> settle(kind=Kind.COLLECT.value)
+
+
+def collect_results(kind: Kind, **kwargs: Any) -> CollectResultsSensor:
+    """Return the task that waits for Amazon's results and archives the reports."""
+    return CollectResultsSensor(task_id="collect_results", kind=kind, **kwargs)
+
+
+@task(execution_timeout=timedelta(hours=3), map_index_template="{{ label }}")
+def extract(source: str, kind: str) -> Any:
+    """Read one source, map and transform its rows, and write them to the lake by store."""
+    label(source)
+    from catalog_sync.extract import extract as stage
+
+    return stage(open_run(Kind(kind)), source)
+
+
+@task
+def pack_shards(kind: str) -> Any:
+    """Pack the stores that were read into shards that fit into memory."""
+    from catalog_sync.prepare import shards as stage
+
+    return stage(open_run(Kind(kind)))
+
+
+@task(execution_timeout=timedelta(hours=3), map_index_template="{{ label }}")
+def prepare(shard: dict[str, Any], kind: str) -> Any:
+    """Merge one shard's rows, hold them to the contract, and compare them with what Amazon acknowledged."""
+    label(f"{shard['name']}: {' … '.join(dict.fromkeys([*shard['stores'][:1], *shard['stores'][-1:]]))}")
+    from catalog_sync.prepare import prepare as stage
+
+    return stage(open_run(Kind(kind)), shard)
+
+
+@task(retries=UPLOAD_RETRIES, execution_timeout=timedelta(hours=3))
+def plan(kind: str) -> Any:
+    """Decide what is sent, cut it into batches, and take the lease that lets this run send.
+
+    Returns the batch numbers that each upload task carries; the plan's counts and hash are the XCom ``plan``.
+    """
+    from catalog_sync.plan import plan as stage
+
+    made = stage(open_run(Kind(kind)))
+    context: Any = get_current_context()
+    context["ti"].xcom_push("plan", {key: value for key, value in made.items() if key != "groups"})
+    return made["groups"]
+
+
+@task(retries=UPLOAD_RETRIES, execution_timeout=timedelta(hours=3), map_index_template="{{ label }}")
+def upload(batches: list[int], kind: str) -> Any:
+    """Send some batches. Each request is recorded before it is made and takes a ticket (10 a second in all)."""
+    label(f"batch {batches[0]}" if len(batches) == 1 else f"batches {batches[0]}–{batches[-1]}")
+    from catalog_sync.upload import upload as stage
+
+    return stage(open_run(Kind(kind)), batches)
+
+
+@task(execution_timeout=timedelta(hours=3))
+def settle(kind: str) -> Any:
+    """Make what Amazon's reports say the acknowledged catalog, late results of earlier runs included."""
+    run = open_run(Kind(kind))
+    if run.options.dry_run:
+        raise AirflowSkipException("a dry run sends nothing, so there is nothing to settle")
+    from catalog_sync.settle import settle as stage
+
+    return stage(run)
+
+
+@task(trigger_rule=ALL_DONE, outlets=[CATALOG_SYNCED])
+def account(kind: str) -> dict[str, Any]:
+    """Print the books and check them. This task is the only leaf: it fails the run when anything is missing."""
+    from catalog_sync import books
+    from catalog_sync.account import account as stage
+    from catalog_sync.account import check
+
+    context: Any = get_current_context()
+    made = stage(open_run(Kind(kind)))
+    log.info("Books of run %s\n\n%s\n", made["run_id"], books.as_markdown(made))
+    for problem in made["problems"]:
+        log.error("%s", problem)
+    context["ti"].xcom_push(SUMMARY, summary_of(made))
+    check(made)
+    counts = {"run_id": made["run_id"], **made["plan"], **made["total"]}
+    if not made["dry_run"]:
+        context["outlet_events"][CATALOG_SYNCED].add(CATALOG, extra=counts)
+    return {"state": made["state"], **counts}
+
+
+def summary_of(made: dict[str, Any]) -> str:
+    """Return the books as one short text, for the run's note."""
+    whole = made["total"]
+    told = ", ".join(f"{count:,} {column.replace('_', ' ')}" for column, count in whole.items() if count)
+    text = f"**{made['state']}**{' (dry run)' if made['dry_run'] else ''}: {told or 'nothing was read'}."
+    return "\n\n".join([text, *made["problems"], f"Run `{made['run_id']}`"])
