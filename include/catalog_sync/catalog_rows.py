@@ -100,7 +100,7 @@ def refused(before: pl.DataFrame, outcomes: pl.DataFrame, acknowledged: pl.DataF
     merged = both.group_by(content, maintain_order=True).agg(
         pl.col("code").last(),
         pl.col("message").last(),
-        pl.col("ingestion_ids").flatten().unique().sort(),
+        pl.col("ingestion_ids").list.explode(keep_nulls=False, empty_as_null=False).unique().sort(),
         pl.col("first_seen").min(),
         pl.col("last_seen").max(),
         pl.col("holder").last(),

@@ -86,7 +86,9 @@ class Collector:
 
     def step(self) -> Progress:
         """Receive and record notices, poll what is late, give up on what is too late; tell where that leaves us."""
-        received = self._receive()
+        attempts = self.awaited()
+        # Nobody waits in a night in which nothing was sent.
+        received = self._receive(patient=self.drains or any(_is_open(a) for a in attempts))
         attempts = self.awaited()
         polled = self._poll(attempts)
         self._give_up(attempts)
@@ -134,9 +136,9 @@ class Collector:
         self.run.lake.create_compressed(key, data)
         self.attempts.archived(attempt, key, self.run.clock.time())
 
-    def _receive(self) -> int:
+    def _receive(self, patient: bool) -> int:
         total = 0
-        for message in self.inbox.receive():
+        for message in self.inbox.receive(patient):
             total += 1
             self._record(message)
         self.inbox.delete_recorded()

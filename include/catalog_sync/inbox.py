@@ -79,11 +79,11 @@ class Inbox:
             certificates = Certificates(httpx.Client(timeout=10.0), results.certificate_hosts, results.topic_arn)
         return cls(sqs, url, results.topic_arn, certificates, int(results.wait.total_seconds()))
 
-    def receive(self) -> Iterator[Received]:
-        """Yield what lies in the queue, waiting once for the first message."""
+    def receive(self, patient: bool = True) -> Iterator[Received]:
+        """Yield what lies in the queue; ``patient`` waits for the first message (SQS long polling)."""
         for call in range(CALLS):
             answer = self.sqs.receive_message(
-                QueueUrl=self.queue_url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=self.wait if call == 0 else 0
+                QueueUrl=self.queue_url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=self.wait if patient and call == 0 else 0
             )
             messages = answer.get("Messages", [])
             for message in messages:
