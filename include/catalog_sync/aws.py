@@ -60,7 +60,7 @@ class Aws:
             role_arn=role_arn,
             extra_args=arguments,
         )
-        core = botocore.session.get_session()
+        core: Any = botocore.session.get_session()
         core._credentials = DeferredRefreshableCredentials(
             refresh_using=fetcher.fetch_credentials, method="assume-role"
         )
@@ -75,7 +75,9 @@ class Aws:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of ``service``."""
-        return self.session.client(service, region_name=self.region, endpoint_url=self.endpoint_url, config=_CONFIG)
+        # At an address of one's own there is no DNS name per bucket.
+        config = _CONFIG.merge(Config(s3={"addressing_style": "path"})) if self.endpoint_url else _CONFIG
+        return self.session.client(service, region_name=self.region, endpoint_url=self.endpoint_url, config=config)
 
     def credentials(self) -> Any:
         """Return botocore's credentials object, which renews itself.

@@ -48,7 +48,7 @@ def upca_of_upce(value: pl.Expr) -> pl.Expr:
 
     UPC-E is number system 0 or 1, six digits, and the check digit of the UPC-A (GS1 General Specifications 5.2.2.4).
     """
-    d = {n: value // 10 ** (7 - n) % 10 for n in range(8)}  # d[0] is the number system, d[7] the check digit
+    d = {n: value // 10 ** (7 - n) % 10 for n in range(8)}  # d[0]: number system, d[7]: check digit
     last = d[6]
 
     def digits(*places: pl.Expr | int) -> pl.Expr:
@@ -83,13 +83,14 @@ def with_gtin14(barcodes: pl.DataFrame) -> pl.DataFrame:
         _value=number(pl.when(kind == "ISBN").then("978" + code.str.head(9) + "0").otherwise(code))
     ).with_columns(_check=(10 - _gs1_sum(pl.col("_value"), range(1, 13)) % 10) % 10)
     isbn, upca = pl.col("_value") + pl.col("_check"), upca_of_upce(pl.col("_value"))
-    few = few.select("code", "kind", _whole=pl.when(kind == "ISBN").then(isbn).otherwise(upca).cast(pl.String))
+    rare_whole = pl.when(kind == "ISBN").then(isbn).otherwise(upca).cast(pl.String)
+    few = few.select("code", "kind", _whole=rare_whole)
     joined = frame.join(few, on=["code", "kind"], how="left", maintain_order="left")
     return joined.with_columns(gtin14=pl.coalesce(pl.col("_whole").str.zfill(14), "gtin14")).drop("_whole")
 
 
 def gtin14s(items: pl.DataFrame) -> pl.DataFrame:
-    """Return ``store_id``, ``item_sku`` and ``gtin14`` of every barcode of the items, main and additional, each once."""
+    """Return ``store_id``, ``item_sku`` and ``gtin14`` of each barcode of the items, main and additional, once."""
     main = items.select("store_id", "item_sku", code="external_product_id", kind="external_product_id_type")
     more = (
         items.filter(pl.col(ADDITIONAL).list.len() > 0)

@@ -190,7 +190,7 @@ class Collector:
     def _interval(self, attempt: Attempt) -> float:
         results = self.run.settings.results
         doubled = results.poll_every.total_seconds() * 2 ** min(int(attempt.item.get("polls", 0)), 20)
-        return min(doubled, results.poll_after.total_seconds())
+        return float(min(doubled, results.poll_after.total_seconds()))
 
     def _give_up(self, attempts: list[Attempt]) -> None:
         now = self.run.clock.time()

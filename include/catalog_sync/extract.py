@@ -25,8 +25,8 @@ FLUSH_ROWS = 500_000
 def extract(run: Run, source_name: str) -> dict[str, Any]:
     """Extract the source, or return what an earlier try extracted.
 
-    :returns: ``source``, ``read`` (rows before the transform), ``rows`` (after it) and ``unreadable``; the whole manifest
-        is ``extract/<source>.json`` in the run's prefix.
+    :returns: ``source``, ``read`` (rows before the transform), ``rows`` (after it) and ``unreadable``; the whole
+        manifest is ``extract/<source>.json`` in the run's prefix.
     :raises BadInput: the source cannot be read, or only half of it; nothing of it is used (I5).
     """
     made = run.lake.once(run.key(f"extract/{source_name}.json"), lambda: _extract(run, source_name))

@@ -83,7 +83,9 @@ class Inbox:
         """Yield what lies in the queue; ``patient`` waits for the first message (SQS long polling)."""
         for call in range(CALLS):
             answer = self.sqs.receive_message(
-                QueueUrl=self.queue_url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=self.wait if patient and call == 0 else 0
+                QueueUrl=self.queue_url,
+                MaxNumberOfMessages=BATCH,
+                WaitTimeSeconds=self.wait if patient and call == 0 else 0,
             )
             messages = answer.get("Messages", [])
             for message in messages:

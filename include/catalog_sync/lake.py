@@ -160,7 +160,7 @@ def s3_store(bucket: str, prefix: str, aws: Aws) -> Any:
     """Return an obstore store of ``s3://bucket/prefix`` whose credentials renew themselves."""
     credentials = aws.credentials()
 
-    def provide() -> dict[str, Any]:
+    def provide() -> Any:
         from datetime import UTC, datetime, timedelta
 
         frozen = credentials.get_frozen_credentials()

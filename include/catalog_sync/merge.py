@@ -17,8 +17,10 @@ _FIELDS = tuple(target for target in TARGETS if target not in KEY)
 
 @dataclass(frozen=True)
 class MergeResult:
-    """``rows``: mapped rows, merged; ``merged_away``: ``store_id`` and how many ``rows`` went into others; ``rejects``:
-    rows that could not be merged without guessing. Every row that came in is in one of the three, once.
+    """What merging made of the rows; every row that came in is in one of the three, once.
+
+    ``rows``: mapped rows, merged; ``merged_away``: ``store_id`` and how many ``rows`` went into others; ``rejects``:
+    rows that could not be merged without guessing.
     """
 
     rows: pl.DataFrame
@@ -29,10 +31,10 @@ class MergeResult:
 def merge(frames: dict[str, pl.DataFrame], settings: MergeSettings) -> MergeResult:
     """Merge the sources' rows.
 
-    A field's value is that of the first source, in the field's order of precedence, that has one. The *base* of a key is
-    the source with most rows of it (the first in precedence when equal): its rows stay, the others' go into them. Where a
-    second source also has several rows of the key, nothing tells which belongs to which, and the base's rows are
-    rejected. A row without store or SKU is not merged.
+    A field's value is that of the first source, in the field's order of precedence, that has one. The *base* of a key
+    is the source with most rows of it (the first in precedence when equal): its rows stay, the others' go into them.
+    Where a second source also has several rows of the key, nothing tells which belongs to which, and the base's rows
+    are rejected. A row without store or SKU is not merged.
 
     :param frames: mapped rows by source name.
     :param settings: the orders of precedence; with several sources each is named.

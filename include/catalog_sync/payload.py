@@ -22,9 +22,7 @@ def with_payload(items: pl.DataFrame) -> pl.DataFrame:
     return (
         items.with_columns(item_json=pl.struct(ITEM_FIELDS).struct.json_encode())
         .with_columns(item_bytes=pl.col("item_json").str.len_bytes())
-        .with_columns(
-            content_hash=plh.col("item_json").chash.sha2_256().str.head(HASH_DIGITS)  # type: ignore[attr-defined]
-        )
+        .with_columns(content_hash=plh.col("item_json").chash.sha2_256().str.head(HASH_DIGITS))
     )
 
 

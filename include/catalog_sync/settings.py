@@ -79,7 +79,7 @@ class Results(_Frozen):
     #: A round of collecting ends when the oldest waiting report link is this old (links die after 60 minutes) …
     archive_after: Duration = timedelta(minutes=10)
     #: … or when this many reports wait.
-    archive_batch: int = Field(50, ge=1)
+    archive_batch: int = Field(default=50, ge=1)
     #: The time between two status polls of one upload, doubled each time up to ``poll_after`` (U31).
     poll_every: Duration = timedelta(seconds=30)
     #: SQS long polling; AWS allows at most 20 s.
@@ -103,10 +103,10 @@ class Api(_Frozen):
 
     conn_id: str = "catalog_api"
     pool: str = "catalog_api"
-    rate: int = Field(10, ge=1, le=10)
-    max_items: int = Field(10_000, ge=1, le=10_000)
-    max_bytes: int = Field(9_000_000, ge=10_000, le=10_000_000)
-    max_upload_tasks: int = Field(500, ge=1)
+    rate: int = Field(default=10, ge=1, le=10)
+    max_items: int = Field(default=10_000, ge=1, le=10_000)
+    max_bytes: int = Field(default=9_000_000, ge=10_000, le=10_000_000)
+    max_upload_tasks: int = Field(default=500, ge=1)
     timeout: Duration = timedelta(seconds=60)
 
 
@@ -173,7 +173,7 @@ class SqlSourceSettings(_Source):
     kind: Literal["sql"]
     conn_id: str
     query: str
-    chunk_rows: int = Field(50_000, ge=1)
+    chunk_rows: int = Field(default=50_000, ge=1)
 
 
 class FileSourceSettings(_Source):
@@ -201,7 +201,7 @@ class HttpSourceSettings(_Source):
     #: The query parameter that carries the token; without it ``next`` is a URL (relative or absolute, same host).
     next_param: str | None = None
     params: dict[str, str] = Field(default_factory=dict)
-    max_pages: int = Field(100_000, ge=1)
+    max_pages: int = Field(default=100_000, ge=1)
 
 
 SourceSettings = Annotated[SqlSourceSettings | FileSourceSettings | HttpSourceSettings, Field(discriminator="kind")]
@@ -257,7 +257,7 @@ class Settings(_Frozen):
     rules: dict[str, Rule] = Field(default_factory=dict)
     guards: dict[str, Any] = Field(default_factory=dict)
     #: Shards of whole stores are packed up to about this many rows; it bounds a prepare task's memory.
-    shard_rows: int = Field(1_000_000, ge=1)
+    shard_rows: int = Field(default=1_000_000, ge=1)
     base: Path = Path()
 
     _targets = field_validator("mapping")(_known_targets)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -89,33 +90,35 @@ def _due(run: Run, attempt: Attempt, now: float) -> str:
 def _apply(run: Run, outcomes: pl.DataFrame, now: float) -> None:
     tables = Tables(run.lake)
     for (store,), rows in outcomes.group_by("store_id", maintain_order=True):
-        tables.replace("acknowledged", str(store), lambda before, rows=rows: catalog_rows.replaced(before, rows, now))
-        standing = tables.read("acknowledged", [str(store)])
-        if rows["outcome"].is_in(["refused", "acknowledged"]).any():
-            tables.replace(
-                "refusals",
-                str(store),
-                lambda before, rows=rows, standing=standing: catalog_rows.refused(before, rows, standing),
-            )
-    events = outcomes.select(
-        "run_id", "store_id", "item_sku", pl.col("outcome").alias("what"), "code", "message", "ingestion_id",
-        pl.col("resolved_at").alias("at"),
-    )  # fmt: skip
-    add_events(tables, events)
+        name = str(store)
+        tables.replace("acknowledged", name, partial(catalog_rows.replaced, outcomes=rows, now=now))
+        if "refused" in rows["outcome"] or not tables.read("refusals", [name]).is_empty():
+            standing = tables.read("acknowledged", [name])
+            tables.replace("refusals", name, partial(catalog_rows.refused, outcomes=rows, acknowledged=standing))
+    add_events(
+        tables,
+        outcomes.select(
+            "run_id",
+            "store_id",
+            "item_sku",
+            "code",
+            "message",
+            "ingestion_id",
+            what="outcome",
+            at="resolved_at",
+        ),
+    )
 
 
 def add_events(tables: Tables, events: pl.DataFrame) -> None:
     """Add events to the table, each once however often it is added."""
     for (run_id,), mine in events.group_by("run_id"):
-        tables.replace(
-            "events",
-            str(run_id),
-            lambda before, mine=mine: (
-                pl.concat([before, mine.select(list(EVENTS)).cast(EVENTS)])
-                .unique(maintain_order=False)
-                .sort("item_sku", "store_id", "at", "what", "code", "ingestion_id")
-            ),
-        )
+        tables.replace("events", str(run_id), partial(_with_events, added=mine))
+
+
+def _with_events(before: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
+    whole = pl.concat([before, added.select(pl.col(name).cast(kind) for name, kind in EVENTS.items())]).unique()
+    return whole.sort("item_sku", "store_id", "at", "what", "code", "ingestion_id")
 
 
 def _book_late(run: Run, attempt: Attempt, outcomes: pl.DataFrame) -> None:

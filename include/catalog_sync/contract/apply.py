@@ -1,4 +1,4 @@
-"""The contract: repairs, then checks, then the rules that look at several rows. Codes and order: ``docs/contract.md``."""
+"""The contract: repairs, then checks, then the rules over several rows. Its codes: ``docs/contract.md``."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _HOLDERS = {"store_id": pl.String, "item_sku": pl.String, "gtin14": pl.String}
 class ContractResult:
     """What the contract made of the rows. Every row is accepted, rejected or collapsed, and counts once.
 
-    ``accepted``: items, ready to be sent; ``rejects``: a line per row and code; ``repairs`` and ``warnings``: a line each;
-    ``collapsed``: ``store_id`` and how many ``rows`` were equal to another; ``waiting``: keys of accepted items whose
-    barcode is given up by its holder only today.
+    ``accepted``: items, ready to be sent; ``rejects``: a line per row and code; ``repairs`` and ``warnings``: a line
+    each; ``collapsed``: ``store_id`` and how many ``rows`` were equal to another; ``waiting``: keys of accepted items
+    whose barcode is given up by its holder only today.
     """
 
     accepted: pl.DataFrame
@@ -186,7 +186,7 @@ def _names(frame: pl.DataFrame, book: _Book) -> pl.DataFrame:
         else:
             book.broken(frame, pl.col(at) != pl.col(after), code, "item_name", "item_name", message)
         at = after
-    nothing = pl.col("item_name").is_not_null() & (pl.col("trim") != "") & ~pl.col("ascii").str.contains(r"[A-Za-z0-9]")
+    nothing = (pl.col("trim") != "") & ~pl.col("ascii").str.contains(r"[A-Za-z0-9]")
     book.broken(frame, nothing, Code.NAME_ASCII, "item_name", "item_name", "has no letter or digit that can be written")
     frame = frame.with_columns(item_name=pl.when(pl.col("trim") != "").then(pl.col("cut")), _name=pl.col("item_name"))
     return frame.drop("trim", "ascii", "cut")
@@ -196,8 +196,10 @@ def _barcodes(frame: pl.DataFrame, book: _Book) -> pl.DataFrame:
     policy = book.policy
     pad = policy.repairs(Code.BARCODE_PADDED)
     judged = judge(
-        frame.select(raw="external_product_id", raw_type="external_product_id_type"), ambiguous=policy.ambiguous, pad=pad
-    )  # fmt: skip
+        frame.select(raw="external_product_id", raw_type="external_product_id_type"),
+        ambiguous=policy.ambiguous,
+        pad=pad,
+    )
     frame = frame.hstack(judged.select("raw", "raw_type", "cell", "cleaned", "code", "kind", "given", *JUDGED))
     field = "external_product_id"
     present = pl.col("raw").is_not_null()

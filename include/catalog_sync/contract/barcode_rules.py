@@ -41,9 +41,9 @@ LOST = r"^[0-9]+\.[0-9]*[1-9][0-9]*$|^[0-9](\.[0-9]+)?[eE][+-][0-9]+$"
 def judge(barcodes: pl.DataFrame, *, ambiguous: Literal["EAN8", "UPC"] = "EAN8", pad: bool = True) -> pl.DataFrame:
     """Return the frame with its barcodes (``raw`` and ``raw_type``, texts that may be null) repaired, typed and judged.
 
-    Added: ``code``, ``kind``, and per rule of ``JUDGED`` a boolean column named by its code, true where it is broken; and
-    ``cell``, ``cleaned``: the text after each repair, for the account of repairs. Only distinct barcodes are worked on: a
-    chain's stores share theirs.
+    Added: ``code``, ``kind``, and per rule of ``JUDGED`` a boolean column named by its code, true where it is broken;
+    ``cell`` and ``cleaned``, the text after each repair, for the account of repairs. Only distinct barcodes are worked
+    on: a chain's stores share theirs.
 
     :param ambiguous: the type of eight digits that pass both as EAN-8 and as UPC-E when none is given.
     :param pad: whether padded barcodes are repaired; otherwise they are rejected.
@@ -64,7 +64,7 @@ def _cleaned(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _unpadded(frame: pl.DataFrame, pad: bool) -> pl.DataFrame:
-    """Add ``hidden`` (zeros hide a shorter number), ``padded`` (the barcode can be freed of its padding) and ``code``."""
+    """Add ``hidden`` (zeros hide a shorter number), ``padded`` (the padding can be taken off) and ``code``."""
     code, size, gs1 = pl.col("cleaned"), pl.col("size"), pl.col("gs1")
     hidden = gs1 & (((size == 13) & code.str.starts_with("00000")) | ((size == 14) & code.str.starts_with("000000")))
     bare = (

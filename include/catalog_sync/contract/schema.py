@@ -26,7 +26,7 @@ class ContractBroken(CatalogSyncError):
 
 @lru_cache(maxsize=4)
 def item_schema(name_max: int, sku_pattern: str) -> Any:
-    """Return the schema of accepted items: required texts, limits, printable names, typed barcodes, canonical prices."""
+    """Return the schema of accepted items: required texts, limits, printable names, typed barcodes."""
 
     def text(*checks: Any) -> Any:
         return pa.Column(pl.String, list(checks), nullable=False)

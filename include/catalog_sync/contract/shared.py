@@ -73,7 +73,7 @@ def shared_barcodes(items: pl.DataFrame, holders: pl.DataFrame) -> pl.DataFrame:
 
 
 def waiting(items: pl.DataFrame, holders: pl.DataFrame) -> pl.DataFrame:
-    """Return ``store_id``, ``item_sku`` of items whose barcode still belongs, at Amazon, to another SKU that gives it up.
+    """Return the keys of items whose barcode still belongs, at Amazon, to another SKU that gives it up today.
 
     That other SKU stands in today's items with other barcodes. Its change goes first; the new claim follows in the next
     run. A holder that left the store does not free its barcode, so nothing is gained by waiting for it.

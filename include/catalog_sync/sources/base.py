@@ -28,8 +28,8 @@ class Unreadable:
 class Source(ABC):
     """A source of raw rows.
 
-    Columns are text (a leading zero is never lost) and may be null. A batch may carry ``ROW`` and ``FILE``; without them
-    rows are numbered in the order in which they come. Nothing of a source that raises is ever used.
+    Columns are text (a leading zero is never lost) and may be null. A batch may carry ``ROW`` and ``FILE``; without
+    them rows are numbered in the order in which they come. Nothing of a source that raises is ever used.
 
     :ivar unreadable: filled while ``batches`` is read.
     :ivar modified_at: when the data was last changed (Unix seconds), where the source can tell; known once read.

@@ -56,7 +56,7 @@ def read(
 
 
 def _batch(header: list[str], numbers: list[int], values: list[list[str]], name: str) -> pa.RecordBatch:
-    columns = [pa.array(column, pa.string()) for column in zip(*values, strict=True)]
+    columns: list[Any] = [pa.array(column, pa.string()) for column in zip(*values, strict=True)]
     columns += [pa.array(numbers, pa.int64()), pa.array([name], pa.string()).take(pa.array([0] * len(numbers)))]
     return pa.RecordBatch.from_arrays(columns, names=[*header, ROW, FILE])
 
@@ -82,7 +82,8 @@ def _rows(
                 ) from None
             if "field limit" in str(error):
                 raise BadInput(
-                    f"{name}: row {number} has a field of over {MAX_FIELD} characters: a quote is not closed; nothing was read"
+                    f"{name}: row {number} has a field of over {MAX_FIELD} characters: a quote is not closed; "
+                    "nothing was read"
                 ) from None
             unreadable.append(Unreadable(number, name, f"broken quoting: {error}"))
             continue

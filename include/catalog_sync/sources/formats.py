@@ -17,7 +17,7 @@ from catalog_sync.sources.base import BATCH_ROWS, FILE, ROW, Unreadable, as_text
 def records_batch(rows: list[dict[str, str | None]], numbers: list[int], name: str) -> pa.RecordBatch:
     """Return rows of text values as one batch; a key that a row lacks is null in it."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    arrays = [pa.array([row.get(column) for row in rows], pa.string()) for column in columns]
+    arrays: list[Any] = [pa.array([row.get(column) for row in rows], pa.string()) for column in columns]
     arrays += [pa.array(numbers, pa.int64()), pa.array([name] * len(rows), pa.string())]
     return pa.RecordBatch.from_arrays(arrays, names=[*columns, ROW, FILE])
 

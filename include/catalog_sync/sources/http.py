@@ -133,9 +133,7 @@ class HttpSource(Source):
     def _same_host(self, first: str, url: str) -> str:
         """Credentials go to the configured host only, wherever a page may lead."""
         if urlsplit(url)[:2] != urlsplit(first)[:2]:
-            raise BadInput(
-                f"{self._where(first)}: a page leads to another host ({shorten(urlsplit(url).netloc)}); nothing was read"
-            )
+            raise BadInput(f"{self._where(first)}: a page leads to another host, {shorten(urlsplit(url).netloc)}")
         return url
 
     def _where(self, url: str) -> str:

@@ -6,6 +6,7 @@ import glob
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,9 +52,7 @@ def _local(path: str, base: Path) -> list[Found]:
     missing = [file for file in files if not file.is_file()]
     if missing and not any(sign in path for sign in _WILD):
         raise BadInput(f"{missing[0]}: there is no such file; nothing was read")
-    return [
-        Found(file.name, file.stat().st_mtime, lambda file=file: file.open("rb")) for file in files if file.is_file()
-    ]
+    return [Found(file.name, file.stat().st_mtime, partial(file.open, "rb")) for file in files if file.is_file()]
 
 
 def _s3(path: str, aws: Aws) -> list[Found]:
@@ -76,7 +75,7 @@ def _s3(path: str, aws: Aws) -> list[Found]:
                         Found(
                             PurePosixPath(meta["path"]).name,
                             meta["last_modified"].timestamp(),
-                            lambda at=meta["path"]: obstore.open_reader(store, at),
+                            partial(obstore.open_reader, store, meta["path"]),
                         )
                     )
     except BaseError as error:
@@ -85,7 +84,7 @@ def _s3(path: str, aws: Aws) -> list[Found]:
 
 
 def _same_depth(path: str, pattern: str) -> bool:
-    """A ``*`` stays within one folder, as in a shell; ``**`` does not."""
+    """Tell whether both are equally deep: a ``*`` stays within one folder, as in a shell; ``**`` does not."""
     return "**" in pattern or path.count("/") == pattern.count("/")
 
 

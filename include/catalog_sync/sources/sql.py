@@ -82,7 +82,9 @@ class SqlSource(Source):
         names: list[str] = []
         while rows := cursor.fetchmany(self._settings.chunk_rows):
             names = names or self._names(cursor)
-            columns = [pa.array([_text(value) for value in column], pa.string()) for column in zip(*rows, strict=True)]
+            columns: list[Any] = [
+                pa.array([_text(value) for value in column], pa.string()) for column in zip(*rows, strict=True)
+            ]
             columns.append(pa.array(range(first, first + len(rows)), pa.int64()))
             first += len(rows)
             yield pa.RecordBatch.from_arrays(columns, names=[*names, ROW])
