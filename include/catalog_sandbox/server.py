@@ -46,7 +46,11 @@ class Sandbox:
         self._host = host
         listener = moto_aws.listen(host, port)
         self._port = listener.getsockname()[1]
-        self._moto: ThreadedMotoServer = moto_aws.start(host, aws_port)
+        try:
+            self._moto: ThreadedMotoServer = moto_aws.start(host, aws_port)
+        except OSError:
+            listener.close()
+            raise
         self.aws_url = f"http://{host}:{self._moto.get_host_and_port()[1]}"
         self._ended = threading.Event()
         signer = Signer(config.topic_arn, config.signature_version, time.time)

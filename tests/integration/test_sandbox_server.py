@@ -138,6 +138,14 @@ def test_the_api_can_restart(sandbox, session):
     assert send(sandbox, session, "getCatalogUploadStatus", accepted).status_code == 200
 
 
+def test_a_port_that_is_taken(sandbox):
+    """A taken port, of the API or of AWS, is an error that names it; nothing hangs."""
+    for port in ("port", "aws_port"):
+        taken = int(sandbox.control_url.rsplit(":", 1)[1])
+        with pytest.raises(OSError, match=f"{taken}.*choose another port"):
+            Sandbox.start(**{port: taken})
+
+
 def free_port() -> int:
     """Return a port that is free now."""
     with socket.socket() as probe:

@@ -74,6 +74,13 @@ def test_the_command_line_overrides(tmp_path):
     assert config.retailers == {"acme": ("X-1", "X-2"), "globex": ("GBX-001",)}
 
 
+@pytest.mark.parametrize("url", ["sandbox:8090", "http://sandbox:8090/path"])
+def test_the_public_url_is_a_base(url):
+    """public_url is scheme, host and port only."""
+    with pytest.raises(ValidationError, match="public_url"):
+        SandboxConfig.model_validate({"public_url": url})
+
+
 def test_a_mistake_on_the_command_line(monkeypatch, capsys):
     """A mistake ends the command with status 2 and a message, before anything is started."""
     monkeypatch.setattr(sys, "argv", ["catalog_sandbox", "--store", "GBX-001"])

@@ -163,6 +163,7 @@ def test_assumptions_are_complete():
 def test_the_page_lists_every_assumption_and_fault(call):
     """The start page and /sandbox/assumptions come from the one table."""
     page = call("GET", "/sandbox/").text
+    assert page == call("GET", "/sandbox").text
     assert re.findall(r"<td>([US]\d+)</td>", page) == [entry.code for entry in ASSUMPTIONS]
     assert all(f"<code>{name}</code>" in page for names in FAULTS.values() for name in names)
     assert call("GET", "/sandbox/assumptions").json() == [entry.record() for entry in ASSUMPTIONS]

@@ -122,6 +122,12 @@ def test_last_of_two_equal_keys_wins(world, item):
     assert world.rows()["SEA-001", "TEST-001"]["item_name"] == "Last"
 
 
+def test_the_last_counts_even_when_it_is_refused(world, item):
+    """U20: when the last of two equal keys is refused neither is applied, and both lines say so."""
+    assert world.outcome(item(), item(standard_price="x")) == ["PRICE_FORMAT", "PRICE_FORMAT"]
+    assert world.rows() == {}
+
+
 def test_barcode_of_another_active_sku(world, item):
     """U21: a barcode that another active SKU of the store has is an item error."""
     world.outcome(item(1))
