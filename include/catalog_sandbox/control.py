@@ -95,11 +95,11 @@ def _add_subscriptions(routes: APIRouter, notices: Notices) -> None:
     @routes.post("/subscribe")
     async def subscribe(request: Request) -> Response:
         try:
-            queue = str(json.loads(await request.body())["queue_arn"])
+            queue = str(json.loads(await request.body())["queueArn"])
         except (ValueError, KeyError, TypeError):
             queue = ""
         if not queue.startswith("arn:"):
-            return JSONResponse({"error": 'the body must be {"queue_arn": "arn:aws:sqs:..."}'}, status_code=400)
+            return JSONResponse({"error": 'the body must be {"queueArn": "arn:aws:sqs:..."}'}, status_code=400)
         return JSONResponse(await run_in_threadpool(notices.subscribe, queue))
 
     @routes.get("/sns")

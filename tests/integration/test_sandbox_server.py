@@ -79,7 +79,7 @@ def test_from_upload_to_report(sandbox, aws, session):
     sqs = aws("sqs")
     url = sqs.create_queue(QueueName="JWOCatalogIngestionStatusQueue")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    answer = httpx.post(f"{sandbox.control_url}/sandbox/subscribe", json={"queue_arn": arn})
+    answer = httpx.post(f"{sandbox.control_url}/sandbox/subscribe", json={"queueArn": arn})
     assert answer.json() == {"queue": arn, "status": "Complete"}
     confirmation = receive(sqs, url)
     assert confirmation["Type"] == "SubscriptionConfirmation"
@@ -122,7 +122,7 @@ def test_connections_break_on_the_wire(sandbox, session, fault, error):
 
 def test_a_queue_must_be_named(sandbox):
     """Subscribing without a queue's ARN is a 400 that shows the body wanted."""
-    for body in (b"{}", b"", b'{"queue_arn": "x"}'):
+    for body in (b"{}", b"", b'{"queueArn": "x"}'):
         assert httpx.post(f"{sandbox.control_url}/sandbox/subscribe", content=body).status_code == 400
 
 
