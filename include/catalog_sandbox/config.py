@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from catalog_sandbox.faults import FaultPlan
 
 #: The stores and keys below exist only in the sandbox; the secret is public and opens nothing else.
 DEFAULT_ACCOUNT = "123456789012"
+OTHER_ACCOUNTS = 210987654320
 DEFAULT_KEY = "AKIASANDBOX0000000001"
 DEFAULT_SECRET = "sandbox-secret"  # noqa: S105
 
@@ -34,6 +36,14 @@ class Account(_Frozen):
     retailers: tuple[str, ...]
     roles: tuple[str, ...] = ("CatalogApiCaller",)
     keys: dict[str, str] = Field(default_factory=dict)
+
+
+def _accounts(retailers: Iterable[str]) -> dict[str, Account]:
+    made: dict[str, Account] = {}
+    for number, retailer in enumerate(retailers):
+        account = DEFAULT_ACCOUNT if number == 0 else f"{OTHER_ACCOUNTS + number:012d}"
+        made[account] = Account(retailers=(retailer,), keys={} if number else {DEFAULT_KEY: DEFAULT_SECRET})
+    return made
 
 
 class Timing(_Frozen):
@@ -69,12 +79,8 @@ class SandboxConfig(_Frozen):
             "globex": ("GBX-001",),
         }
     )
-    accounts: dict[str, Account] = Field(
-        default_factory=lambda: {
-            DEFAULT_ACCOUNT: Account(retailers=("acme",), keys={DEFAULT_KEY: DEFAULT_SECRET}),
-            "210987654321": Account(retailers=("globex",)),
-        }
-    )
+    #: By default the first retailer's account has the static key, and each further retailer has an account of its own.
+    accounts: dict[str, Account] = Field(default_factory=lambda data: _accounts(data.get("retailers", ())))
     seed: int = 0
     time_scale: float = Field(default=1.0, gt=0)
     timing: Timing = Timing()

@@ -19,6 +19,15 @@ def test_defaults():
     assert config.retailers["globex"] == ("GBX-001",)
     account = config.accounts["123456789012"]
     assert (account.roles, account.keys) == (("CatalogApiCaller",), {"AKIASANDBOX0000000001": "sandbox-secret"})
+    assert config.accounts["210987654321"].retailers == ("globex",)
+
+
+def test_accounts_follow_the_retailers():
+    """A file that names retailers only has accounts for exactly those; the first one's has the static key."""
+    config = SandboxConfig.model_validate({"retailers": {"initech": ["A"]}})
+    assert set(config.accounts) == {"123456789012"}
+    assert config.accounts["123456789012"].retailers == ("initech",)
+    assert config.accounts["123456789012"].keys
 
 
 def test_a_file(tmp_path):
