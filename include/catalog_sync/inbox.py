@@ -7,6 +7,7 @@ deleted here: SQS hands it out again a bounded number of times and then moves it
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,9 @@ class Inbox:
         self.topic_arn = topic_arn
         self.certificates = certificates
         self.wait = wait
+        if certificates is not None:
+            # Callers need not close the inbox; its connections end with it.
+            weakref.finalize(self, certificates.close)
         self._received: list[Received] = []
 
     @classmethod

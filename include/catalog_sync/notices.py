@@ -181,6 +181,10 @@ class Certificates:
         self._hosts = frozenset(host.replace("{region}", region).lower() for host in hosts)
         self._keys: OrderedDict[str, Any] = OrderedDict()
 
+    def close(self) -> None:
+        """Close the connections of the client."""
+        self._http.close()
+
     def check_address(self, url: str) -> None:
         """Raise ``BadNotice`` unless ``url`` is https at an allowed host; this very host, if allowed, may use http."""
         parts = urlsplit(url) if is_secure(url) else urlsplit("")

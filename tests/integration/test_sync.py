@@ -1,0 +1,287 @@
+"""The whole job with no scheduler, against the sandbox's server: what Amazon has afterwards, and the books."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from catalog_sync.account import gather
+from catalog_sync.collect import Collector
+from catalog_sync.errors import BadInput, Misconfigured, Superseded
+from catalog_sync.plan import plan
+from catalog_sync.prepare import prepare, shards
+from catalog_sync.run import Kind, Options
+from catalog_sync.settle import settle
+from catalog_sync.sync import sync
+from catalog_sync.tables import Tables
+from catalog_sync.upload import UploadFailed, upload
+from tests.integration.conftest import Deployment, row
+
+ROWS = [row(n, store) for n in range(5) for store in ("SEA-001", "PDX-001")]
+
+
+def counts(made: dict[str, Any]) -> dict[str, int]:
+    """The columns of the books that are not zero."""
+    return {column: rows for column, rows in made["total"].items() if rows}
+
+
+def test_a_first_load_then_a_change_then_nothing(deployment: Deployment) -> None:
+    """Amazon has what the source has; a change sends the changed row; an unchanged source sends no request at all."""
+    first = deployment.sync("n1", ROWS)
+    assert (first["state"], counts(first)) == ("complete", {"read": 10, "planned": 10, "sent": 10, "acknowledged": 10})
+    assert deployment.catalog() == {(r["store_no"], r["item_no"]): r["descr"] for r in ROWS}
+    changed = [{**r, "descr": "New name"} if r["item_no"] == "SKU-2" and r["store_no"] == "PDX-001" else r for r in ROWS]
+    second = deployment.sync("n2", changed)
+    assert counts(second) == {"read": 10, "unchanged": 9, "planned": 1, "sent": 1, "acknowledged": 1}
+    assert deployment.catalog()["PDX-001", "SKU-2"] == "New name"
+    assert deployment.uploads() == 2
+    third = deployment.sync("n3")
+    assert (third["state"], counts(third)) == ("complete", {"read": 10, "unchanged": 10})
+    assert deployment.uploads() == 2
+
+
+def test_rejected_rows_leave_amazon_as_it_was(deployment: Deployment) -> None:
+    """I7: the last acknowledged row of a key whose source row is now rejected stays, unchanged."""
+    deployment.sync("n1", ROWS)
+    broken = [{**r, "gtin": "012345678901"} if r["item_no"] == "SKU-1" else r for r in ROWS]
+    made = deployment.sync("n2", broken)
+    assert counts(made) == {"read": 10, "rejected": 2, "unchanged": 8}
+    assert made["rejected"] == {"BARCODE_CHECK_DIGIT": 2}
+    assert len(deployment.catalog()) == 10
+
+
+def test_an_empty_source_removes_nothing(deployment: Deployment) -> None:
+    """I5: header only."""
+    deployment.sync("n1", ROWS)
+    made = deployment.sync("n2", [])
+    assert (made["state"], counts(made)) == ("complete", {})
+    assert len(deployment.catalog()) == 10
+    assert deployment.uploads() == 1
+
+
+def test_small_batches_and_grouped_tasks(deployment: Deployment) -> None:
+    """A plan of many batches is cut by items, and beyond max_upload_tasks each task carries neighbours."""
+    api = {"timeout": "5s", "max_items": 3, "max_upload_tasks": 2}
+    made = deployment.sync("n1", ROWS, api=api)
+    assert (made["state"], made["plan"]["batches"], deployment.uploads()) == ("complete", 4, 4)
+    assert deployment.open("n1").plan["groups"] == [[1, 2], [3, 4]]
+
+
+def test_a_dry_run_sends_nothing_and_takes_no_plan_number(deployment: Deployment) -> None:
+    """It stops after the plan; the books say what would be sent."""
+    made = deployment.sync("d1", ROWS, options=Options(kind=Kind.COMMAND, dry_run=True))
+    assert (made["state"], counts(made)) == ("complete", {"read": 10, "planned": 10, "unsent": 10})
+    assert deployment.uploads() == 0
+    assert deployment.sync("n1")["plan"]["plan_number"] == 1
+
+
+def test_a_run_for_one_store_leaves_the_others_alone(deployment: Deployment) -> None:
+    """Rows of other stores are out of scope, and so are other SKUs when SKUs are named."""
+    made = deployment.sync("n1", ROWS, options=Options(stores=("PDX-001",), skus=("SKU-1", "SKU-3")))
+    assert counts(made) == {"read": 10, "out_of_scope": 8, "planned": 2, "sent": 2, "acknowledged": 2}
+    assert set(deployment.catalog()) == {("PDX-001", "SKU-1"), ("PDX-001", "SKU-3")}
+
+
+def test_a_store_that_is_not_configured_is_an_error_in_the_form_and_a_reject_in_the_source(deployment: Deployment) -> None:
+    """The form names the known stores; the source's rows are rejected with the store's name."""
+    with pytest.raises(Misconfigured, match=r"stores = XXX-999: not among the configured stores \(CHI-007"):
+        deployment.sync("n1", ROWS, options=Options(stores=("XXX-999",)))
+    made = deployment.sync("n2", [row(1, "XXX-999"), row(2)])
+    assert made["rejected"] == {"STORE_UNKNOWN": 1}
+    assert made["stores"]["XXX-999"]["rejected"] == 1
+
+
+def test_what_amazon_refuses_is_counted_sent_again_and_suspended_after_three_refusals(deployment: Deployment) -> None:
+    """Three distinct ingestions refused the same content: the row is not sent a fourth time."""
+    deployment.faults(refuse_skus=["SKU-1"])
+    for night in range(1, 4):
+        made = deployment.sync(f"n{night}", ROWS if night == 1 else None)
+        assert (made["state"], made["total"]["refused"]) == ("complete", 2)
+    made = deployment.sync("n4")
+    assert counts(made) == {"read": 10, "unchanged": 8, "suspended": 2}
+    assert deployment.uploads() == 3
+    deployment.faults()
+    fixed = [{**r, "descr": "Better"} if r["item_no"] == "SKU-1" else r for r in ROWS]
+    assert counts(deployment.sync("n5", fixed)) == {
+        "read": 10, "unchanged": 8, "planned": 2, "sent": 2, "acknowledged": 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["fatal", "fatal_half", "cancelled"])
+def test_an_upload_that_fails_whole_is_incomplete_and_heals_in_the_next_run(deployment: Deployment, end: str) -> None:
+    """FATAL and CANCELLED acknowledge nothing; a follow-up is due; the next run sends the rows again."""
+    deployment.sync("n1", ROWS[:4])
+    deployment.faults(script=[{"fault": end}])
+    changed = [{**r, "descr": "Changed"} for r in ROWS[:4]]
+    made = deployment.sync("n2", changed)
+    assert (made["state"], made["total"]["failed"]) == ("incomplete", 4)
+    assert settle(deployment.open("n2"))["follow_up"] is True
+    made = deployment.sync("n3")
+    assert (made["state"], made["total"]["acknowledged"]) == ("complete", 4)
+    assert set(deployment.catalog().values()) == {"Changed"}
+
+
+def test_a_half_applied_upload_heals_even_when_the_source_goes_back(deployment: Deployment) -> None:
+    """After FATAL nobody knows what Amazon has: the old content is sent again although it equals what was acknowledged."""
+    deployment.sync("n1", ROWS[:4])
+    deployment.faults(script=[{"fault": "fatal_half"}])
+    deployment.sync("n2", [{**r, "descr": "Changed"} for r in ROWS[:4]])
+    assert "Changed" in deployment.catalog().values()
+    made = deployment.sync("n3", ROWS[:4])
+    assert made["total"]["acknowledged"] == 4
+    assert deployment.catalog() == {(r["store_no"], r["item_no"]): r["descr"] for r in ROWS[:4]}
+    assert counts(deployment.sync("n4")) == {"read": 4, "unchanged": 4}
+
+
+def test_results_come_by_polling_when_no_notice_comes(deployment: Deployment) -> None:
+    """No notice at all: the status API carries the run."""
+    deployment.faults(rates={"notice_lost": 1.0})
+    made = deployment.sync("n1", ROWS)
+    assert (made["state"], made["total"]["acknowledged"]) == ("complete", 10)
+    assert any(request["operation"] == "status" for request in deployment.lines("/sandbox/requests"))
+
+
+def test_an_upload_without_a_result_is_unknown_and_late_results_are_booked_by_the_run_that_settles_them(
+    deployment: Deployment,
+) -> None:
+    """Never on a 201: the rows are unknown, in doubt, and later acknowledged as late, of the run that sent them."""
+    results = {**deployment.raw["results"], "poll_after": "1s", "give_up_after": "1s", "horizon": "24h"}
+    deployment.faults(script=[{"fault": "late"}], late_by=2000)
+    made = deployment.sync("n1", ROWS, results=results)
+    assert (made["state"], made["total"]["unknown"]) == ("incomplete", 10)
+    run = deployment.open("drain", Options(kind=Kind.COLLECT))
+    collector = Collector(run)
+    while not collector.step().waiting:  # the sandbox's own clock brings the result
+        pass
+    collector.archive()
+    made = deployment.sync("n2", results=results)
+    assert made["late"] == [
+        {"of_run": deployment.run_id("n1"), "stores": {"PDX-001": {"acknowledged": 5}, "SEA-001": {"acknowledged": 5}}}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("lost", ["timeout_after", "reset_after", "gateway_timeout_after", "no_id", "not_json"])
+def test_an_answer_lost_after_acceptance_loses_nothing(deployment: Deployment, lost: str) -> None:
+    """The rows are sent again as a new attempt; both uploads may be applied; the row counts once."""
+    deployment.faults(script=[{"fault": lost}], hold=6)
+    made = deployment.sync("n1", ROWS)
+    assert (made["state"], made["total"]["sent"], made["total"]["acknowledged"]) == ("complete", 10, 10)
+    assert len(deployment.catalog()) == 10
+
+
+def test_a_403_stops_sending_and_the_run_says_so(deployment: Deployment) -> None:
+    """Nothing is sent; the rows are unsent; the books balance all the same."""
+    deployment.faults(rates={"forbidden": 1.0})
+    made = deployment.sync("n1", ROWS, api={"timeout": "5s", "max_items": 3})
+    assert (made["state"], made["total"]["unsent"]) == ("incomplete", 10)
+    assert deployment.uploads() == 1
+
+
+def test_one_failed_batch_does_not_stop_the_others(deployment: Deployment) -> None:
+    """A 500 without advice fails its batch; the other batches are sent, collected and acknowledged."""
+    deployment.faults(script=[{"fault": "server_error_final"}])
+    made = deployment.sync("n1", ROWS, api={"timeout": "5s", "max_items": 3})
+    assert (made["state"], made["total"]["failed"], made["total"]["acknowledged"]) == ("incomplete", 3, 7)
+
+
+@pytest.mark.parametrize("fault", ["link_expired", "link_missing", "report_error_page", "report_truncated"])
+def test_a_report_that_cannot_be_fetched_at_first_is_fetched_through_a_fresh_link(deployment: Deployment, fault: str) -> None:
+    """An expired, missing or broken report is asked for again through the status API."""
+    deployment.faults(script=[{"fault": fault}])
+    made = deployment.sync("n1", ROWS)
+    assert (made["state"], made["total"]["acknowledged"]) == ("complete", 10)
+
+
+def test_every_stage_can_be_repeated_and_the_run_ends_the_same(deployment: Deployment) -> None:
+    """Clearing any task of a finished run sends nothing and changes nothing."""
+    made = deployment.sync("n1", ROWS)
+    run = deployment.open("n1")
+    before = Tables(run.lake).version("acknowledged")
+    for shard in shards(run):
+        prepare(run, shard)
+    assert plan(run)["plan_number"] == 1
+    assert upload(run, [1])["requests"] == 0
+    settle(run)
+    assert Tables(run.lake).version("acknowledged") == before
+    assert gather(deployment.open("n1"))["total"] == made["total"]
+
+
+def test_a_task_of_an_older_run_sends_nothing_after_a_newer_plan(deployment: Deployment) -> None:
+    """I4: cleared days later, it is superseded and says by which run."""
+    deployment.write(ROWS)
+    old = deployment.open("monday")
+    from catalog_sync.extract import extract
+
+    extract(old, "erp")
+    prepare(old, shards(old)[0])
+    plan(old)
+    from catalog_sync.lease import Lease
+
+    Lease.of(old).release(1)
+    deployment.sync("wednesday", [{**r, "descr": "Newer"} for r in ROWS])
+    with pytest.raises(Superseded, match="run .*-wednesday has made plan 2"):
+        upload(deployment.open("monday"), [1])
+    assert set(deployment.catalog().values()) == {"Newer"}
+
+
+def test_a_run_whose_sources_are_older_than_another_plan_leaves_those_keys_alone(deployment: Deployment) -> None:
+    """A night that read before a backfill planned does not send its older rows after the backfill's."""
+    from catalog_sync.extract import extract
+
+    deployment.write(ROWS)
+    night = deployment.open("night")
+    extract(night, "erp")
+    deployment.sync("backfill", [{**r, "descr": "Newer"} for r in ROWS[:4]])
+    made = sync(deployment.open("night"))
+    assert counts(made) == {"read": 10, "in_doubt": 4, "planned": 6, "sent": 6, "acknowledged": 6}
+    assert sorted(set(deployment.catalog().values())) == ["Item 2", "Item 3", "Item 4", "Newer"]
+
+
+def test_a_moved_barcode_waits_for_its_holder(deployment: Deployment) -> None:
+    """The holder's change goes first, the new claim in the next run; Amazon refuses nothing on the way."""
+    deployment.sync("n1", [row(1, gtin="4011"), row(2, gtin="4012")])
+    moved = [row(1, gtin="4999"), row(2, gtin="4011")]
+    made = deployment.sync("n2", moved)
+    assert counts(made) == {"read": 2, "held": 1, "planned": 1, "sent": 1, "acknowledged": 1}
+    made = deployment.sync("n3")
+    assert counts(made) == {"read": 2, "unchanged": 1, "planned": 1, "sent": 1, "acknowledged": 1}
+    assert counts(deployment.sync("n4")) == {"read": 2, "unchanged": 2}
+
+
+def test_a_missing_source_fails_before_anything_is_sent(deployment: Deployment) -> None:
+    """The message names the file; there are no books of a plan, and the run says that nothing was sent."""
+    with pytest.raises(BadInput, match=r"items\.csv: there is no such file"):
+        deployment.sync("n1")
+    made = gather(deployment.open("n1"))
+    assert made["state"] == "incomplete"
+    assert "nothing was sent" in made["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"results": {"queue": "Nowhere"}}, r"results\.queue = 'Nowhere'.*catalog-sync\.yaml"),
+        ({"ledger": {"table": "Nowhere"}}, r"ledger table 'Nowhere'.*catalog-sync\.yaml"),
+    ],
+)
+def test_an_aws_resource_that_does_not_exist_is_named(deployment: Deployment, changes: dict[str, Any], message: str) -> None:
+    """Which setting, what AWS said, and where it is made."""
+    merged = {key: {**deployment.raw.get(key, {}), **value} for key, value in changes.items()}
+    with pytest.raises(Misconfigured, match=message):
+        deployment.sync("n1", ROWS, **merged)
+
+
+def test_a_failed_upload_task_raises_for_the_scheduler(deployment: Deployment) -> None:
+    """The domain's upload raises, so that the task is red; the rest of its batches is sent first."""
+    from catalog_sync.extract import extract
+
+    deployment.write(ROWS)
+    run = deployment.open("n1", api={"timeout": "5s", "max_items": 5})
+    extract(run, "erp")
+    prepare(run, shards(run)[0])
+    plan(run)
+    deployment.faults(script=[{"fault": "server_error_final"}])
+    with pytest.raises(UploadFailed, match="batch 1 rows 0–5"):
+        upload(run, [1, 2])
+    assert deployment.uploads() == 2
