@@ -1,4 +1,4 @@
-"""A deployment for tests: the sandbox's server, the AWS side from the template, one configuration, and runs of the sync."""
+"""A deployment for tests: the sandbox's server, the AWS side from the template, a configuration, and runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def row(number: int, store: str = "SEA-001", **changes: str) -> dict[str, str]:
 
 
 class Services:
-    """A sandbox with the AWS side from the template, shared by the tests of a module; each begins with a clean record."""
+    """A sandbox with the AWS side from the template, shared by a module; each test begins with a clean record."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -61,8 +61,6 @@ class Services:
     def fresh(self) -> str:
         """Forget what the last test did, and return a name for the next one's things."""
         self.count += 1
-        sqs = self.aws.client("sqs")
-        sqs.purge_queue(QueueUrl=sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"])
         for path, body in (("/sandbox/reset", None), ("/sandbox/subscribe", {"queueArn": self.outputs["QueueArn"]})):
             httpx.post(self.sandbox.control_url + path, json=body, timeout=30).raise_for_status()
         return f"t{self.count}"
@@ -78,7 +76,10 @@ class Deployment:
         self.source = folder / "items.csv"
         outputs = services.outputs
         aws_connection = {"login": DEFAULT_KEY, "password": DEFAULT_SECRET, "extra": {"endpoint_url": sandbox.aws_url}}
-        api_connection = {"host": sandbox.api_url, "extra": {"region_name": "us-east-1", "role_arn": outputs["RoleArn"]}}
+        api_connection = {
+            "host": sandbox.api_url,
+            "extra": {"region_name": "us-east-1", "role_arn": outputs["RoleArn"]},
+        }
         self.environ = {
             "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws_connection),
             "AIRFLOW_CONN_CATALOG_API": json.dumps(api_connection),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.integration.conftest import Deployment, row
 
 from catalog_sync.account import gather
 from catalog_sync.collect import Collector
@@ -16,7 +17,6 @@ from catalog_sync.settle import settle
 from catalog_sync.sync import sync
 from catalog_sync.tables import Tables
 from catalog_sync.upload import UploadFailed, upload
-from tests.integration.conftest import Deployment, row
 
 ROWS = [row(n, store) for n in range(5) for store in ("SEA-001", "PDX-001")]
 
@@ -31,7 +31,9 @@ def test_a_first_load_then_a_change_then_nothing(deployment: Deployment) -> None
     first = deployment.sync("n1", ROWS)
     assert (first["state"], counts(first)) == ("complete", {"read": 10, "planned": 10, "sent": 10, "acknowledged": 10})
     assert deployment.catalog() == {(r["store_no"], r["item_no"]): r["descr"] for r in ROWS}
-    changed = [{**r, "descr": "New name"} if r["item_no"] == "SKU-2" and r["store_no"] == "PDX-001" else r for r in ROWS]
+    changed = [
+        {**r, "descr": "New name"} if r["item_no"] == "SKU-2" and r["store_no"] == "PDX-001" else r for r in ROWS
+    ]
     second = deployment.sync("n2", changed)
     assert counts(second) == {"read": 10, "unchanged": 9, "planned": 1, "sent": 1, "acknowledged": 1}
     assert deployment.catalog()["PDX-001", "SKU-2"] == "New name"
@@ -83,7 +85,9 @@ def test_a_run_for_one_store_leaves_the_others_alone(deployment: Deployment) -> 
     assert set(deployment.catalog()) == {("PDX-001", "SKU-1"), ("PDX-001", "SKU-3")}
 
 
-def test_a_store_that_is_not_configured_is_an_error_in_the_form_and_a_reject_in_the_source(deployment: Deployment) -> None:
+def test_a_store_that_is_not_configured_is_an_error_in_the_form_and_a_reject_in_the_source(
+    deployment: Deployment,
+) -> None:
     """The form names the known stores; the source's rows are rejected with the store's name."""
     with pytest.raises(Misconfigured, match=r"stores = XXX-999: not among the configured stores \(CHI-007"):
         deployment.sync("n1", ROWS, options=Options(stores=("XXX-999",)))
@@ -123,7 +127,7 @@ def test_an_upload_that_fails_whole_is_incomplete_and_heals_in_the_next_run(depl
 
 
 def test_a_half_applied_upload_heals_even_when_the_source_goes_back(deployment: Deployment) -> None:
-    """After FATAL nobody knows what Amazon has: the old content is sent again although it equals what was acknowledged."""
+    """After FATAL nobody knows what Amazon has: the old content is sent again although it was acknowledged before."""
     deployment.sync("n1", ROWS[:4])
     deployment.faults(script=[{"fault": "fatal_half"}])
     deployment.sync("n2", [{**r, "descr": "Changed"} for r in ROWS[:4]])
@@ -185,11 +189,23 @@ def test_one_failed_batch_does_not_stop_the_others(deployment: Deployment) -> No
     assert (made["state"], made["total"]["failed"], made["total"]["acknowledged"]) == ("incomplete", 3, 7)
 
 
-@pytest.mark.parametrize("fault", ["link_expired", "link_missing", "report_error_page", "report_truncated"])
-def test_a_report_that_cannot_be_fetched_at_first_is_fetched_through_a_fresh_link(deployment: Deployment, fault: str) -> None:
+@pytest.mark.parametrize("fault", ["link_expired", "link_missing", "report_error_page"])
+def test_a_report_that_cannot_be_fetched_at_first_is_fetched_through_a_fresh_link(
+    deployment: Deployment, fault: str
+) -> None:
     """An expired, missing or broken report is asked for again through the status API."""
     deployment.faults(script=[{"fault": fault}])
     made = deployment.sync("n1", ROWS)
+    assert (made["state"], made["total"]["acknowledged"]) == ("complete", 10)
+
+
+def test_a_report_that_stays_broken_acknowledges_nothing(deployment: Deployment) -> None:
+    """I1: DONE without a readable report is no result; the rows are unknown and sent again by a later run."""
+    results = {**deployment.raw["results"], "poll_after": "1s", "give_up_after": "3s"}
+    deployment.faults(script=[{"fault": "report_truncated"}])
+    made = deployment.sync("n1", ROWS, results=results)
+    assert (made["state"], made["total"]["unknown"], made["total"]["acknowledged"]) == ("incomplete", 10, 0)
+    made = deployment.sync("n2", results=results)
     assert (made["state"], made["total"]["acknowledged"]) == ("complete", 10)
 
 
@@ -220,7 +236,7 @@ def test_a_task_of_an_older_run_sends_nothing_after_a_newer_plan(deployment: Dep
 
     Lease.of(old).release(1)
     deployment.sync("wednesday", [{**r, "descr": "Newer"} for r in ROWS])
-    with pytest.raises(Superseded, match="run .*-wednesday has made plan 2"):
+    with pytest.raises(Superseded, match=r"run .*-wednesday has made plan 2"):
         upload(deployment.open("monday"), [1])
     assert set(deployment.catalog().values()) == {"Newer"}
 
@@ -265,7 +281,9 @@ def test_a_missing_source_fails_before_anything_is_sent(deployment: Deployment) 
         ({"ledger": {"table": "Nowhere"}}, r"ledger table 'Nowhere'.*catalog-sync\.yaml"),
     ],
 )
-def test_an_aws_resource_that_does_not_exist_is_named(deployment: Deployment, changes: dict[str, Any], message: str) -> None:
+def test_an_aws_resource_that_does_not_exist_is_named(
+    deployment: Deployment, changes: dict[str, Any], message: str
+) -> None:
     """Which setting, what AWS said, and where it is made."""
     merged = {key: {**deployment.raw.get(key, {}), **value} for key, value in changes.items()}
     with pytest.raises(Misconfigured, match=message):
