@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         account = Aws.of(region, endpoint_url=os.environ.get("AWS_ENDPOINT_URL"))
         outputs = deploy(arguments.template, account, parameters, name=arguments.stack)
         if arguments.subscribe:
-            answer = httpx.post(f"{arguments.subscribe}/sandbox/subscribe", json={"queue_arn": outputs["QueueArn"]})
+            answer = httpx.post(f"{arguments.subscribe}/sandbox/subscribe", json={"queueArn": outputs["QueueArn"]})
             answer.raise_for_status()
     except (CatalogSyncError, httpx.HTTPError) as error:
         sys.stderr.write(f"{error}\n")
