@@ -31,34 +31,55 @@ MESSAGES = {
 }
 
 #: The texts after each repair, the type, and the given type.
-_ADDED = ("cell", "cleaned", "code", "kind", "given")
+_ADDED = ("bare", "cell", "cleaned", "code", "kind", "given")
 
 #: Spreadsheet numbers: ``4011.0`` (digits, repaired); a fraction, or the exponent form with its sign (rejected).
 INTEGRAL = r"^([0-9]+)\.0+$"
 LOST = r"^[0-9]+\.[0-9]*[1-9][0-9]*$|^[0-9](\.[0-9]+)?[eE][+-][0-9]+$"
 
 
-def judge(barcodes: pl.DataFrame, *, ambiguous: Literal["EAN8", "UPC"] = "EAN8", pad: bool = True) -> pl.DataFrame:
+def judge(
+    barcodes: pl.DataFrame, *, ambiguous: Literal["EAN8", "UPC"] = "EAN8", pad: bool = True, cells: bool = True
+) -> pl.DataFrame:
     """Return the frame with its barcodes (``raw`` and ``raw_type``, texts that may be null) repaired, typed and judged.
 
-    Added: ``code``, ``kind``, and per rule of ``JUDGED`` a boolean column named by its code, true where it is broken;
-    ``cell`` and ``cleaned``, the text after each repair, for the account of repairs. Only distinct barcodes are worked
-    on: a chain's stores share theirs.
+    Added: ``code``, ``kind`` (the type; null where the length fits none), and per rule of ``JUDGED`` a boolean column
+    named by its code, true where it is broken; and ``bare``, ``cell``, ``cleaned``: the text after each repair, for the
+    account of repairs. ``code`` is null where nothing is left; that breaks none of these rules. Only distinct barcodes
+    are worked on: a chain's stores share theirs.
 
     :param ambiguous: the type of eight digits that pass both as EAN-8 and as UPC-E when none is given.
-    :param pad: whether padded barcodes are repaired; otherwise they are rejected.
+    :param pad: whether padded barcodes are repaired; otherwise they break the rule.
+    :param cells: whether a spreadsheet's integral numbers are repaired; otherwise they break the rule.
     """
     distinct = barcodes.select("raw", "raw_type").unique()
-    judged = _typed(_unpadded(_cleaned(distinct), pad), ambiguous, pad).select("raw", "raw_type", *_ADDED, *JUDGED)
+    judged = _typed(_unpadded(_cleaned(distinct, cells), pad), ambiguous, pad)
+    judged = judged.select("raw", "raw_type", *_ADDED, *JUDGED)
     return barcodes.join(judged, on=["raw", "raw_type"], how="left", nulls_equal=True, maintain_order="left")
 
 
-def _cleaned(frame: pl.DataFrame) -> pl.DataFrame:
-    code = pl.col("cleaned")
+def repair_steps() -> tuple[tuple[Code, str, str], ...]:
+    """Return each repair of ``judge`` as its code and the columns that hold the text before and after it."""
+    return (
+        (Code.BARCODE_FORMAT, "raw", "bare"),
+        (Code.NUMERIC_CELL, "bare", "cell"),
+        (Code.BARCODE_FORMAT, "cell", "cleaned"),
+        (Code.BARCODE_PADDED, "cleaned", "code"),
+    )
+
+
+def _cleaned(frame: pl.DataFrame, cells: bool) -> pl.DataFrame:
+    bare, code = pl.col("bare"), pl.col("cleaned")
     frame = frame.with_columns(
-        cell=pl.col("raw").str.replace(INTEGRAL, "${1}"),
+        bare=pl.col("raw").str.strip_chars(),
         given=pl.col("raw_type").str.strip_chars().str.to_uppercase().fill_null(""),
-    ).with_columns(cleaned=pl.col("cell").str.replace_all(r"[\s-]+", "").str.replace(r"^([0-9]{9})x$", "${1}X"))
+    )
+    # A hyphen that is gone would make an exponent of 1.23E-5 another text: numbers are looked for first.
+    number_lost = bare.str.contains(LOST) if cells else bare.str.contains(LOST) | bare.str.contains(INTEGRAL)
+    frame = frame.with_columns(
+        cell=bare.str.replace(INTEGRAL, "${1}") if cells else bare, number_lost=number_lost
+    ).with_columns(cleaned=pl.col("cell").str.replace_all(r"[\s-]+", ""))
+    frame = frame.with_columns(cleaned=pl.when(code != "").then(code))
     frame = frame.with_columns(size=code.str.len_bytes(), digits=code.str.contains(r"^[0-9]+$|^[0-9]{9}X$"))
     return frame.with_columns(value=number(code)).with_columns(gs1=gs1_ok(pl.col("value")))
 
@@ -67,7 +88,7 @@ def _unpadded(frame: pl.DataFrame, pad: bool) -> pl.DataFrame:
     """Add ``hidden`` (zeros hide a shorter number), ``padded`` (the padding can be taken off) and ``code``."""
     code, size, gs1 = pl.col("cleaned"), pl.col("size"), pl.col("gs1")
     hidden = gs1 & (((size == 13) & code.str.starts_with("00000")) | ((size == 14) & code.str.starts_with("000000")))
-    bare = (
+    freed = (
         pl.when(~gs1 | hidden).then(None)
         .when((size == 13) & code.str.starts_with("0")).then(code.str.slice(1))
         .when((size == 14) & code.str.starts_with("00")).then(code.str.slice(2))
@@ -75,10 +96,8 @@ def _unpadded(frame: pl.DataFrame, pad: bool) -> pl.DataFrame:
         # A zero in front changes nothing in the sum of the digits.
         .when(size == 11).then("0" + code)
     )  # fmt: skip
-    frame = frame.with_columns(hidden=hidden, bare=bare)
-    return frame.with_columns(
-        code=pl.coalesce("bare", "cleaned") if pad else pl.col("cleaned"), padded=pl.col("bare").is_not_null()
-    )
+    frame = frame.with_columns(hidden=hidden, padded=freed.is_not_null(), freed=freed)
+    return frame.with_columns(code=pl.coalesce("freed", "cleaned") if pad else pl.col("cleaned"))
 
 
 def _typed(frame: pl.DataFrame, ambiguous: str, pad: bool) -> pl.DataFrame:
@@ -107,12 +126,12 @@ def _typed(frame: pl.DataFrame, ambiguous: str, pad: bool) -> pl.DataFrame:
         .otherwise(pl.col("gs1"))
     )  # fmt: skip
     known = digits & kind.is_not_null()
-    lost = pl.col("raw").str.contains(LOST)
+    stranger = code.is_not_null() & ~given.is_in([*TYPES, ""])
     return frame.with_columns(
-        lost.fill_null(False).alias(Code.NUMERIC_CELL),
-        (~digits & ~lost).fill_null(False).alias(Code.BARCODE_FORMAT),
+        pl.col("number_lost").fill_null(False).alias(Code.NUMERIC_CELL),
+        (~pl.col("digits")).fill_null(False).alias(Code.BARCODE_FORMAT),
         (digits & (pl.col("hidden") | (pl.col("padded") & (not pad)))).fill_null(False).alias(Code.BARCODE_PADDED),
         (digits & kind.is_null()).fill_null(False).alias(Code.BARCODE_LENGTH),
-        (known & (~given.is_in([*TYPES, ""]) | ~fits)).fill_null(False).alias(Code.BARCODE_TYPE),
+        (stranger | (known & ~fits)).fill_null(False).alias(Code.BARCODE_TYPE),
         (known & ~passes).fill_null(False).alias(Code.BARCODE_CHECK_DIGIT),
     )

@@ -18,8 +18,9 @@ REJECTS = {
     "source": pl.String(),
     "source_row": pl.Int64(),
 }
-#: One line per repair.
+#: One line per repair; ``row_id`` as above, left out of what the contract returns.
 REPAIRS = {
+    "row_id": pl.UInt32(),
     "store_id": pl.String(),
     "item_sku": pl.String(),
     "code": pl.String(),
@@ -56,6 +57,7 @@ def repairs(rows: pl.DataFrame, code: Code, field: str, before: str, after: str)
     """Return the repair lines of the rows where column ``after`` differs from column ``before``."""
     changed = rows.filter(pl.col(before).is_not_null() & (pl.col(before) != pl.col(after)))
     return changed.select(
+        "row_id",
         "store_id",
         "item_sku",
         pl.lit(code.value).alias("code"),

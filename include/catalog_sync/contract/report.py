@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from catalog_sync.contract.frames import short
+
 if TYPE_CHECKING:
     import pandas as pd
 
-#: A cell that begins with one of these is a formula to a spreadsheet (OWASP: CSV injection).
-_FORMULA = r"^[=+\-@\t\r\n]"
+#: A cell that begins with one of these, perhaps after blanks, is a formula to a spreadsheet (OWASP: CSV injection).
+_FORMULA = r"^\s*[=+\-@＝＋－＠]|^[\t\r\n]"
 
 
 def safe_cells(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame with an apostrophe before every text that a spreadsheet would take for a formula."""
-    text = pl.selectors.string()
-    return frame.with_columns(pl.when(text.str.contains(_FORMULA)).then("'" + text).otherwise(text).name.keep())
+    """Return the frame with texts that a spreadsheet cannot take for a formula, cut and free of control characters."""
+    raw = pl.selectors.string()
+    text = short(raw, 255)
+    return frame.with_columns(pl.when(raw.str.contains(_FORMULA)).then("'" + text).otherwise(text).name.keep())
 
 
 def reject_csv(rejects: pl.DataFrame) -> bytes:
@@ -28,5 +31,5 @@ def reject_csv(rejects: pl.DataFrame) -> bytes:
 
 
 def reject_frame(rejects: pl.DataFrame) -> pd.DataFrame:
-    """Return the reject lines as a pandas frame."""
+    """Return the reject lines as a pandas frame, for notebooks; texts as they came."""
     return rejects.to_pandas()

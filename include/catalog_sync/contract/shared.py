@@ -73,16 +73,35 @@ def shared_barcodes(items: pl.DataFrame, holders: pl.DataFrame) -> pl.DataFrame:
 
 
 def waiting(items: pl.DataFrame, holders: pl.DataFrame) -> pl.DataFrame:
-    """Return the keys of items whose barcode still belongs, at Amazon, to another SKU that gives it up today.
+    """Return ``store_id``, ``item_sku`` of items whose barcode still belongs, at Amazon, to another SKU that gives it up.
 
     That other SKU stands in today's items with other barcodes. Its change goes first; the new claim follows in the next
-    run. A holder that left the store does not free its barcode, so nothing is gained by waiting for it.
+    run. A holder that left the store does not free its barcode, so nothing is gained by waiting for it. Nor is it where
+    SKUs wait for each other in a ring (two that swap their barcodes): those do not wait, and Amazon judges them.
+
+    :param holders: see ``shared_barcodes``.
     """
     claims = gtin14s(items)
-    today = items.select(_KEY)
-    blocked = (
-        claims.join(holders.rename({"item_sku": "_holder"}), on=["store_id", "gtin14"], how="inner")
-        .filter(pl.col("_holder") != pl.col("item_sku"))
-        .join(today.rename({"item_sku": "_holder"}), on=["store_id", "_holder"], how="semi")
+    # Whoever Amazon acknowledged with the barcode already has nothing to wait for.
+    fresh = claims.join(holders, on=["store_id", "item_sku", "gtin14"], how="anti")
+    held = fresh.join(holders.rename({"item_sku": "_holder"}), on=["store_id", "gtin14"], how="inner")
+    mine = claims.select("store_id", "gtin14", _holder="item_sku")
+    today = items.select("store_id", _holder="item_sku")
+    blocked = held.join(today, on=["store_id", "_holder"], how="semi").join(
+        mine, on=["store_id", "gtin14", "_holder"], how="anti"
     )
-    return blocked.select(_KEY).unique()
+    return _without_rings(blocked.select("store_id", "item_sku", "_holder").unique()).select(_KEY).unique().sort(_KEY)
+
+
+def _without_rings(edges: pl.DataFrame) -> pl.DataFrame:
+    """Return the edges (``item_sku`` waits for ``_holder``) that are part of no ring."""
+    ring = edges
+    while len(ring):
+        # What nobody waits for is in no ring, and neither is what waits for nobody.
+        inner = ring.join(ring, left_on=_KEY, right_on=["store_id", "_holder"], how="semi").join(
+            ring, left_on=["store_id", "_holder"], right_on=_KEY, how="semi"
+        )
+        if len(inner) == len(ring):
+            break
+        ring = inner
+    return edges.join(ring, on=[*_KEY, "_holder"], how="anti")

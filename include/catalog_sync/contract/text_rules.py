@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Collection
+from html.entities import html5
 
 import polars as pl
 from anyascii import anyascii
+
+from catalog_sync.contract.codes import Code
+
+#: The rules of a name, in the order in which they are applied.
+NAME_RULES = (Code.NAME_TRIM, Code.NAME_ASCII, Code.NAME_LENGTH)
 
 #: Amazon's maintenance page allows names of 1 to 100 characters, its API table 255; the stricter one holds.
 NAME_MAX = 100
@@ -16,9 +23,16 @@ TEXT_MAX = 255
 SKU_PATTERN = r"[A-Za-z0-9._-]{1,255}"
 
 CONTROL = r"[\x00-\x1f\x7f-\x9f]"
-_DROPPED = re.compile("[®©™℠℗]")
+#: Registered, copyright, trademark signs; characters nobody sees (bidirectional marks, joiners, variation selectors, tags).
+_DROPPED = re.compile("[®©™℠℗\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _SPACES = re.compile(r"\s+")
+#: An HTML entity. A name needs its semicolon ("Apple&currant" holds no ``&curren``); of a number it may be cut off.
+_ENTITY = re.compile(r"&(?:([A-Za-z][A-Za-z0-9]*;)|#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6})(?:;|(?=\s|$)))")
+#: An ampersand that was encoded, however often.
+_AMPERSAND = re.compile(r"&(?:(?:amp|AMP|#0*38|#[xX]0*26);)+")
+#: Where emoji lie; among them are signs with a plain form (``★``, ``✓``), which stay.
+_PICTURES = re.compile("[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]")
 
 
 def trimmed(text: pl.Expr) -> pl.Expr:
@@ -29,12 +43,30 @@ def trimmed(text: pl.Expr) -> pl.Expr:
 def ascii_name(name: str) -> str:
     """Return the name in printable ASCII.
 
-    HTML entities are decoded, registered and trademark signs dropped, accents folded and other scripts transliterated
-    (by the library ``anyascii``); control characters go.
+    HTML entities are decoded (also such as were encoded twice), registered and trademark signs dropped, accents folded
+    and other scripts transliterated (by the library ``anyascii``). Control characters go, and so do emoji: they are
+    pictures, no script, and a receipt would print the library's ``:hearts:``.
     """
-    text = html.unescape(name) if "&" in name else name
+    text = _decoded(name)
     text = _CONTROLS.sub("", _DROPPED.sub("", text))
-    return _SPACES.sub(" ", anyascii(text)).strip()
+    text = _SPACES.sub(" ", anyascii(_PICTURES.sub(_plain_sign, text))).strip()
+    # A transliteration may spell an entity (a full-width ampersand): the result must not change when judged again.
+    return text if text == name or not _ENTITY.search(text) else ascii_name(text)
+
+
+def _decoded(text: str) -> str:
+    while (plain := _ENTITY.sub(_entity, _AMPERSAND.sub("&", text))) != text:
+        text = plain
+    return text
+
+
+def _entity(entity: re.Match[str]) -> str:
+    name = entity[1]
+    return html5.get(name, entity[0]) if name else html.unescape(entity[0])
+
+
+def _plain_sign(sign: re.Match[str]) -> str:
+    return " " if re.fullmatch(r":[^:]+:", anyascii(sign[0])) else sign[0]
 
 
 def cut_name(name: str, limit: int) -> str:
@@ -47,18 +79,35 @@ def cut_name(name: str, limit: int) -> str:
     return head.rstrip()
 
 
-def names(values: pl.Series, limit: int) -> pl.DataFrame:
-    """Return, for each distinct name, what every repair makes of it: ``raw``, ``trim``, ``ascii``, ``cut``.
+def names(values: pl.Series, limit: int, repairing: Collection[Code]) -> pl.DataFrame:
+    """Return, for each distinct name, what each name rule makes of it.
 
     Only distinct names are worked on, and only those that need it go through Python: a chain's stores share theirs.
+
+    :param repairing: the name rules that repair; what another finds is left in the name.
+    :returns: ``raw``; per rule of ``NAME_RULES`` a column named by its code with the text as the rule would have it, and
+        ``before_<code>`` with the text it judged; ``name``, the name after all repairs.
     """
-    distinct = values.drop_nulls().unique().to_frame("raw").with_columns(trim=trimmed(pl.col("raw")))
-    strange = distinct.filter(pl.col("trim").str.contains(r"[^\x20-\x7e]|&"))["trim"].unique().to_list()
-    clean = dict(zip(strange, map(ascii_name, strange), strict=True))
-    distinct = distinct.with_columns(ascii=pl.col("trim").replace(clean))
-    long = distinct.filter(pl.col("ascii").str.len_chars() > limit)["ascii"].unique().to_list()
-    short = {name: cut_name(name, limit) for name in long}
-    return distinct.with_columns(cut=pl.col("ascii").replace(short))
+    frame = values.drop_nulls().unique().to_frame("raw").with_columns(name=pl.col("raw"))
+    for rule in NAME_RULES:
+        frame = frame.with_columns(
+            pl.col("name").alias(f"before_{rule}"), _ruled(frame["name"], rule, limit).alias(rule)
+        )
+        if rule in repairing:
+            frame = frame.with_columns(name=pl.col(rule))
+    return frame
+
+
+def _ruled(names: pl.Series, rule: Code, limit: int) -> pl.Series:
+    if rule is Code.NAME_TRIM:
+        return names.to_frame().select(trimmed(pl.first())).to_series()
+    if rule is Code.NAME_ASCII:
+        broken = names.filter(names.str.contains(r"[^\x20-\x7e]|&")).unique().to_list()
+        mended = {name: ascii_name(name) for name in broken}
+    else:
+        broken = names.filter(names.str.len_chars() > limit).unique().to_list()
+        mended = {name: cut_name(name, limit) for name in broken}
+    return names.replace(mended) if mended else names
 
 
 def price(text: pl.Expr) -> pl.Expr:
