@@ -52,7 +52,7 @@ class _Item:
 
 
 def write_sample(folder: Path, seed: int = 7, day: int = 1) -> dict[str, int]:
-    """Write ``erp.sqlite`` and ``merch/merch_items.csv`` into the folder, replacing what was there.
+    """Write ``erp.sqlite`` and ``merch_items.csv`` into the folder, replacing what was there.
 
     :param day: 1, or 2 for the next day's version: some prices, names and items have changed.
     :returns: the rows of each source.
@@ -63,7 +63,7 @@ def write_sample(folder: Path, seed: int = 7, day: int = 1) -> dict[str, int]:
         clean = _next_day(clean, random.Random(seed * 1000 + day))  # noqa: S311
     erp = [*clean, *_dirty(clean)]
     _write_erp(folder / "erp.sqlite", erp, day)
-    merch = _write_merch(folder / "merch" / "merch_items.csv", clean, random.Random(seed + 1))  # noqa: S311
+    merch = _write_merch(folder / "merch_items.csv", clean, random.Random(seed + 1))  # noqa: S311
     return {"erp": len(erp), "merch": merch}
 
 
@@ -189,8 +189,8 @@ def _write_erp(path: Path, rows: list[_Item], day: int) -> None:
     changed = f"2026-11-{19 + day:02d}T02:11:00Z"
     with closing(sqlite3.connect(path)) as database:
         database.execute(
-            "CREATE TABLE items (item_no TEXT, gtin TEXT, descr TEXT, dept TEXT, retail TEXT, tax_cd TEXT, store_no TEXT, "
-            "changed_at TEXT, brand TEXT, alt_gtins TEXT)"
+            "CREATE TABLE items (item_no TEXT, gtin TEXT, descr TEXT, dept TEXT, retail TEXT, tax_cd TEXT, "
+            "store_no TEXT, changed_at TEXT, brand TEXT, alt_gtins TEXT)"
         )
         database.executemany(
             "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -204,7 +204,6 @@ def _write_erp(path: Path, rows: list[_Item], day: int) -> None:
 
 def _write_merch(path: Path, rows: list[_Item], rng: random.Random) -> int:
     """Write merchandising's view of some rows: a better title, or a promotional price, or both; and broken lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

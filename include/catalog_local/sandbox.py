@@ -13,11 +13,13 @@ import yaml
 from catalog_local.environment import CHECKOUT, REGION
 from catalog_local.ports import HOST, Ports
 from catalog_local.processes import Processes
+from catalog_local.sample import REFUSED, write_sample
+from catalog_local.sample import write_sample
 from catalog_local.stack import deploy
 from catalog_local.state import State
 from catalog_sync.aws import Aws
 from catalog_sync.connections import EnvironmentConnections
-from catalog_sync.settings import Settings
+from catalog_sync.settings import DEFAULT_CONFIG, Settings
 from catalog_sync.stores import load_stores
 
 NAME = "sandbox"
@@ -26,6 +28,8 @@ NAME = "sandbox"
 TIME_SCALE = 10
 START_PATIENCE = 90.0
 TEMPLATE = CHECKOUT / "include" / "cloudformation" / "catalog-sync.yaml"
+#: What else the sandbox is told: which SKUs of the sample it refuses.
+EXTRAS = CHECKOUT / "include" / "config" / "sandbox.yaml"
 #: The account that the sandbox's STS and moto work in.
 ACCOUNT = "123456789012"
 
@@ -34,6 +38,7 @@ def write_config(state: State, config: Settings, environment: Mapping[str, str])
     """Write the sandbox's configuration for the deployment's stores and topic, and return its text."""
     stores = list(load_stores(config, EnvironmentConnections(environment)))
     made = {
+        **(yaml.safe_load(EXTRAS.read_text(encoding="utf-8")) if EXTRAS.exists() else {}),
         "region": REGION,
         "topic_arn": config.results.topic_arn,
         "time_scale": TIME_SCALE,
@@ -42,6 +47,8 @@ def write_config(state: State, config: Settings, environment: Mapping[str, str])
             ACCOUNT: {"retailers": [config.retailer], "keys": {"AKIASANDBOX0000000001": "sandbox-secret"}},
         },
     }
+    if config.base == DEFAULT_CONFIG.parent:
+        made["faults"] = {"refuse_skus": list(REFUSED)}
     text = yaml.safe_dump(made, sort_keys=False)
     state.sandbox_config.write_text(text, encoding="utf-8")
     return text
@@ -83,6 +90,7 @@ def deploy_stack(config: Settings, ports: Ports, aws: Aws) -> None:
         "TopicArn": config.results.topic_arn,
         "CatalogApiArn": f"arn:aws:execute-api:{REGION}:*:*/*",
         "TrustedPrincipalArn": f"arn:aws:iam::{ACCOUNT}:root",
+        "RequireTls": "false",  # the sandbox speaks plain HTTP, on the loopback interface only
     }
     outputs = deploy(TEMPLATE, aws, {name: value for name, value in parameters.items() if value})
     # At Amazon this is a form in the portal.
@@ -90,13 +98,11 @@ def deploy_stack(config: Settings, ports: Ports, aws: Aws) -> None:
     httpx.post(subscribe, json={"queueArn": outputs["QueueArn"]}, trust_env=False).raise_for_status()
 
 
-def write_sample_data(folder: Path, config: Settings, aws: Aws, seed: int) -> None:
-    """Write the sample ERP and the merchandising files, the latter to where the sample configuration looks for them."""
-    from catalog_local.sample import write_sample
-
+def write_sample_data(folder: Path, config: Settings, aws: Aws) -> None:
+    """Write the sample ERP and the merchandising file, the latter to where the sample configuration looks for it."""
     if not any(folder.iterdir()):
-        write_sample(folder, seed)
+        write_sample(folder)
     bucket = urlsplit(config.lake).netloc
     client = aws.client("s3")
-    for file in sorted(folder.glob("*.csv")):
+    for file in sorted(folder.glob("merch/*.csv")):
         client.put_object(Bucket=bucket, Key=f"drop/merch/{file.name}", Body=file.read_bytes())
