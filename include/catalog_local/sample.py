@@ -12,7 +12,7 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 STORES = ("SEA-001", "SEA-002", "PDX-001", "NYC-014", "CHI-007")
@@ -49,6 +49,7 @@ class _Item:
     store_no: str
     brand: str
     alt_gtins: str = ""
+    gtin_type: str = ""
 
 
 def write_sample(folder: Path, seed: int = 7, day: int = 1) -> dict[str, int]:
@@ -143,6 +144,7 @@ def _dirty(clean: list[_Item]) -> list[_Item]:
         add(item_no=f"90210{n}.5")
         add(gtin=_upc(n)[:-1] + wrong)
         add(gtin=f"12345678901234{n}")
+        add(gtin_type="EAN8")
         add(gtin=f"ABC{n}12345678")
         add(gtin=f"00000000{4011 + n}" + check_digit(f"00000000{4011 + n}"))
         add(alt_gtins="ISBN:123|EAN:4000000000001")
@@ -190,14 +192,11 @@ def _write_erp(path: Path, rows: list[_Item], day: int) -> None:
     with closing(sqlite3.connect(path)) as database:
         database.execute(
             "CREATE TABLE items (item_no TEXT, gtin TEXT, descr TEXT, dept TEXT, retail TEXT, tax_cd TEXT, "
-            "store_no TEXT, changed_at TEXT, brand TEXT, alt_gtins TEXT)"
+            "store_no TEXT, changed_at TEXT, brand TEXT, alt_gtins TEXT, gtin_type TEXT)"
         )
         database.executemany(
-            "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                (r.item_no, r.gtin, r.descr, r.dept, r.retail, r.tax_cd, r.store_no, changed, r.brand, r.alt_gtins)
-                for r in rows
-            ),
+            "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            ((*astuple(r)[:7], changed, r.brand, r.alt_gtins, r.gtin_type) for r in rows),
         )
         database.commit()
 
