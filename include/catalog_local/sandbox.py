@@ -14,7 +14,6 @@ from catalog_local.environment import CHECKOUT, REGION
 from catalog_local.ports import HOST, Ports
 from catalog_local.processes import Processes
 from catalog_local.sample import REFUSED, write_sample
-from catalog_local.sample import write_sample
 from catalog_local.stack import deploy
 from catalog_local.state import State
 from catalog_sync.aws import Aws
