@@ -36,10 +36,13 @@ def deploy(template_path: Path, aws: Aws, parameters: Mapping[str, str], name: s
     Nothing is changed when the stack already is what the template and the parameters say.
 
     :param parameters: the template's parameters; one that is left out takes the template's default, also in an update.
+        Services at a plain HTTP address cannot ask for TLS, so there ``RequireTls`` is ``false`` unless given.
     :param name: the stack's name.
     :raises Misconfigured: the template is wrong, a parameter breaks its rule, or CloudFormation could not make it.
     """
     template = load(template_path)
+    if (aws.endpoint_url or "").startswith("http://") and "RequireTls" in template.get("Parameters", {}):
+        parameters = {"RequireTls": "false", **parameters}
     cloudformation = aws.client("cloudformation")
     _settle(cloudformation, name, template_path.read_text(encoding="utf-8"), parameters)
     stack = _describe(cloudformation, name)

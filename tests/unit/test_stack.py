@@ -13,6 +13,7 @@ import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
+from catalog_local.deploy import main
 from catalog_local.stack import deploy
 from catalog_sync.aws import Aws
 from catalog_sync.errors import Misconfigured
@@ -28,6 +29,8 @@ PARAMETERS = {
     "TopicArn": TOPIC,
     "CatalogApiArn": "arn:aws:execute-api:us-east-1:*:*/*",
     "TrustedPrincipalArn": f"arn:aws:iam::{ACCOUNT}:root",
+    # As at AWS; the services of these tests are spoken to in plain HTTP, where it would be off.
+    "RequireTls": "true",
 }
 
 pytestmark = [
@@ -206,6 +209,37 @@ def test_a_changed_parameter_arrives_and_drift_is_mended(endpoint: str) -> None:
     runs = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"][0]
     assert runs["Expiration"]["Days"] == 400
     assert s3.get_bucket_policy(Bucket=bucket)["Policy"]
+
+
+def test_local_services_do_not_ask_for_tls(endpoint: str) -> None:
+    """At a plain HTTP address the bucket has no policy, since it would shut everybody out."""
+    aws = account(endpoint, "eu-north-1")
+    parameters = {**PARAMETERS, "BucketName": "acme-plain", "RoleName": "Plain"}
+    del parameters["RequireTls"]
+    deploy(TEMPLATE, aws, parameters)
+    with pytest.raises(aws.client("s3").exceptions.ClientError, match="NoSuchBucketPolicy"):
+        aws.client("s3").get_bucket_policy(Bucket="acme-plain")
+
+
+def test_the_command_prints_the_outputs(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command takes account and address from boto3's variables and prints the outputs as JSON."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": ACCOUNT,
+        "AWS_SECRET_ACCESS_KEY": "not-a-secret",
+        "AWS_REGION": "ap-south-1",
+        "AWS_ENDPOINT_URL": endpoint,
+    }.items():
+        monkeypatch.setenv(name, value)
+    given = {**PARAMETERS, "BucketName": "acme-command", "RoleName": "Command"}
+    assert main([f"{name}={value}" for name, value in given.items()]) == 0
+    assert json.loads(capsys.readouterr().out)["Lake"] == "s3://acme-command/jwo"
+    assert main(["--stack", "other", "RetailerName=acme"]) == 1
+    assert "create refused" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["RetailerName"])
+    assert "must be NAME=VALUE" in capsys.readouterr().err
 
 
 def test_a_stack_that_is_refused_is_named(endpoint: str) -> None:
