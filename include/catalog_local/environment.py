@@ -22,6 +22,9 @@ REGION = "us-east-1"
 _KEY, _SECRET = "AKIASANDBOX0000000001", "sandbox-secret"
 ROLE = "arn:aws:iam::123456789012:role/CatalogApiCaller"
 
+#: What Airflow's processes load, and keep as it was when they started.
+WATCHED = ("dags", "plugins", "include/catalog_sync", "include/config", "include/sql")
+
 #: LocalExecutor starts all of these at once, about 150 MiB each (mostly shared).
 PARALLELISM = 8
 
@@ -100,13 +103,13 @@ def sandbox_connections(state: State, ports: Ports) -> dict[str, str]:
     return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections.items()}
 
 
-def fingerprint(environment: Mapping[str, str], watched: tuple[str, ...] = ("dags", "plugins", "include")) -> str:
+def fingerprint(environment: Mapping[str, str]) -> str:
     """Return what tells two starts apart: the settings, and the code and configuration that the processes load."""
     digest = hashlib.sha256()
     for name in sorted(environment):
         if name.startswith(("AIRFLOW", "CATALOG_", "PYTHONPATH")):
             digest.update(f"{name}={environment[name]}\n".encode())
-    files = (path for folder in watched for path in (CHECKOUT / folder).rglob("*"))
+    files = (path for folder in WATCHED for path in (CHECKOUT / folder).rglob("*"))
     for path in sorted(path for path in files if path.suffix in {".py", ".yaml", ".csv", ".sql"}):
         found = path.stat()
         digest.update(f"{path}:{found.st_mtime_ns}:{found.st_size}\n".encode())

@@ -72,8 +72,9 @@ class AirflowRest:
                 return found
 
     def _call(self, method: str, path: str, *, allow: tuple[int, ...] = (), **kwargs: Any) -> httpx.Response:
+        self._token = self._token or self._login()
         answer = self._send(method, path, **kwargs)
-        if answer.status_code == httpx.codes.UNAUTHORIZED:  # no token yet, or it has expired
+        if answer.status_code == httpx.codes.UNAUTHORIZED:  # it has expired
             self._token = self._login()
             answer = self._send(method, path, **kwargs)
         if not answer.is_success and answer.status_code not in allow:

@@ -27,8 +27,6 @@ NAME = "sandbox"
 TIME_SCALE = 10
 START_PATIENCE = 90.0
 TEMPLATE = CHECKOUT / "include" / "cloudformation" / "catalog-sync.yaml"
-#: What else the sandbox is told: which SKUs of the sample it refuses.
-EXTRAS = CHECKOUT / "include" / "config" / "sandbox.yaml"
 #: The account that the sandbox's STS and moto work in.
 ACCOUNT = "123456789012"
 
@@ -37,7 +35,6 @@ def write_config(state: State, config: Settings, environment: Mapping[str, str])
     """Write the sandbox's configuration for the deployment's stores and topic, and return its text."""
     stores = list(load_stores(config, EnvironmentConnections(environment)))
     made = {
-        **(yaml.safe_load(EXTRAS.read_text(encoding="utf-8")) if EXTRAS.exists() else {}),
         "region": REGION,
         "topic_arn": config.results.topic_arn,
         "time_scale": TIME_SCALE,
@@ -103,5 +100,5 @@ def write_sample_data(folder: Path, config: Settings, aws: Aws) -> None:
         write_sample(folder)
     bucket = urlsplit(config.lake).netloc
     client = aws.client("s3")
-    for file in sorted(folder.glob("merch/*.csv")):
+    for file in sorted(folder.glob("*.csv")):
         client.put_object(Bucket=bucket, Key=f"drop/merch/{file.name}", Body=file.read_bytes())
