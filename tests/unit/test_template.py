@@ -89,6 +89,18 @@ def test_no_worker_may_delete_a_run() -> None:
     assert [s["Resource"] for s in deletes] == ["arn:aws:s3:::Bucket/jwo/tables/*"]
 
 
+def test_an_object_that_is_absent_is_told_from_one_that_is_forbidden() -> None:
+    """Listing has no condition: S3 answers 404 for an absent object only to who may list, else 403."""
+    (policy,) = resolver().properties("WorkerRole")["Policies"]
+    listing = statements(policy["PolicyDocument"])["ListTheBucket"]
+    assert listing == {
+        "Sid": "ListTheBucket",
+        "Effect": "Allow",
+        "Action": "s3:ListBucket",
+        "Resource": "arn:aws:s3:::Bucket",
+    }
+
+
 @pytest.mark.parametrize("name", ["Ledger", "Bucket", "Key"])
 def test_what_cannot_be_made_again_stays(name: str) -> None:
     """Ledger, lake and the key that opens them stay when the stack is deleted or replaces them."""
