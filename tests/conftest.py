@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+
+from catalog_local.environment import airflow_environment
+from catalog_local.ports import Ports
+from catalog_local.state import State
+
+# Airflow reads its settings when it is first imported, so its home is made before any test module is.
+AIRFLOW = State(Path(tempfile.mkdtemp(prefix="catalog-tests-")))
+AIRFLOW.create()
+atexit.register(shutil.rmtree, AIRFLOW.folder, ignore_errors=True)
+os.environ.update(airflow_environment(AIRFLOW, Ports(ui=1, sandbox=2, aws=3), os.environ, sandbox=False))
 
 
 @dataclass

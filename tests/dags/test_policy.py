@@ -1,0 +1,108 @@
+"""What holds for every DAG there is, and a planted DAG that breaks all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from catalog_airflow.defaults import Tag
+from catalog_airflow.retry import ByRecovery
+
+ROOT = Path(__file__).resolve().parents[2]
+MOST_LINES = 120
+
+
+def problems_of(dag: Any) -> list[str]:
+    """Return which of the house's rules the DAG breaks, each with what to do."""
+    file = Path(dag.fileloc)
+    rules = {
+        f"tags {sorted(dag.tags)}: take them from catalog_airflow.defaults.Tag, just-walk-out among them": (
+            set(dag.tags) <= set(Tag) and Tag.JUST_WALK_OUT in dag.tags
+        ),
+        "max_active_runs: must be 1; one run sends at a time": dag.max_active_runs == 1,
+        "catchup: must be off; sources only show today": dag.catchup is False and "catchup=" in file.read_text(),
+        "dagrun_timeout: set it, or a hanging run blocks the next night": dag.dagrun_timeout is not None,
+        "allowed_run_types: must leave out Airflow's backfill": dag.allowed_run_types == {"scheduled", "manual"},
+        "doc_md: must be the module's docstring, with what to do when the run is red": (
+            bool(dag.doc_md) and "When it is red" in dag.doc_md
+        ),
+        f"{file.name}: at most {MOST_LINES} lines; logic belongs in catalog_sync": (
+            len(file.read_text().splitlines()) <= MOST_LINES
+        ),
+    }
+    broken = [rule for rule, holds in rules.items() if not holds]
+    for task in dag.tasks:
+        rules = {
+            "owner: set it": task.owner not in ("", "airflow"),
+            "retries: at least 1": task.retries >= 1,
+            "retry_policy: must be ByRecovery, or errors that no retry can help are retried": isinstance(
+                task.partial_kwargs.get("retry_policy") if task.is_mapped else task.retry_policy, ByRecovery
+            ),
+            "execution_timeout: set it": task.execution_timeout is not None,
+            "map_index_template: name the indices of a mapped task": (
+                not task.is_mapped or bool(task.partial_kwargs.get("map_index_template"))
+            ),
+        }
+        broken += [f"{task.task_id}: {rule}" for rule, holds in rules.items() if not holds]
+    return broken
+
+
+def test_every_dag_keeps_the_rules(dags: dict[str, Any]) -> None:
+    """No DAG breaks a rule of the house."""
+    assert {dag_id: problems_of(dag) for dag_id, dag in dags.items()} == {dag_id: [] for dag_id in dags}
+
+
+def test_a_careless_dag_breaks_them_all(parse: Callable[[Path], Any], tmp_path: Path) -> None:
+    """The rules can fail: a DAG with Airflow's defaults breaks every one of them."""
+    (tmp_path / "careless.py").write_text(
+        "from airflow.sdk import dag, task\n"
+        "@task\ndef work(x): ...\n"
+        "@dag(tags=['mine'])\ndef careless():\n    work.expand(x=[1])\n"
+        "careless()\n" + "#\n" * 130
+    )
+    [dag] = parse(tmp_path).dags.values()
+    problems = problems_of(dag)
+    rules = (
+        "tags ",
+        "max_active_runs:",
+        "catchup:",
+        "dagrun_timeout:",
+        "allowed_run_types:",
+        "doc_md:",
+        "careless.py:",
+    )
+    rules += ("work: owner:", "work: retries:", "work: retry_policy:", "work: execution_timeout:")
+    rules += ("work: map_index_template:",)
+    assert [problem.startswith(rule) for problem, rule in zip(problems, rules, strict=True)] == [True] * len(rules)
+
+
+def test_every_form_field_is_explained(dags: dict[str, Any]) -> None:
+    """Each Param has a type, a title and a description, and the defaults do not depend on the clock."""
+    for dag in dags.values():
+        for name in dag.params:
+            param = dag.params.get_param(name)
+            assert param.description, f"{dag.dag_id}.{name}: describe it"
+            assert param.schema.get("type"), f"{dag.dag_id}.{name}: give it a type"
+            assert param.schema.get("title"), f"{dag.dag_id}.{name}: give it a title"
+
+
+def test_every_form_field_of_the_backfill_is_in_its_manual(dags: dict[str, Any]) -> None:
+    """The manual's table has a line for each field of the form."""
+    dag = dags["backfill_catalog"]
+    for name in dag.params:
+        assert dag.params.get_param(name).schema["title"] in dag.doc_md
+
+
+def test_a_backfill_is_a_dry_run_unless_somebody_says_otherwise(dags: dict[str, Any]) -> None:
+    """The form of ``backfill_catalog`` has the dry run ticked, and wants a reason."""
+    params = dags["backfill_catalog"].params
+    assert params["dry_run"] is True
+    assert not params.get_param("reason").has_value
+
+
+def test_the_manual_of_the_nightly_sync_names_every_task(dags: dict[str, Any]) -> None:
+    """The operator's manual explains each task of the DAG."""
+    dag = dags["nightly_catalog_sync"]
+    for task in dag.tasks:
+        assert f"`{task.task_id}`" in dag.doc_md
