@@ -1,0 +1,133 @@
+"""Connections, retries, options and the run's note, without a scheduler."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.definitions.retry_policy import RetryAction
+
+from catalog_airflow.connections import AirflowConnections
+from catalog_airflow.context import name_of, options_of
+from catalog_airflow.pipeline import summary_of
+from catalog_airflow.retry import ByRecovery
+from catalog_sync import errors
+from catalog_sync.account import Incomplete
+from catalog_sync.run import Kind, Options
+from catalog_sync.upload import UploadFailed
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.BadInput("x"), errors.Misconfigured("x"), errors.Superseded("x"), errors.BooksDoNotBalance("x"),
+        Incomplete("x"), UploadFailed("x"),
+    ],
+)  # fmt: skip
+def test_what_no_retry_can_mend_fails_at_once(error: Exception) -> None:
+    """Our own errors, but for ``RetryLater``, end the task at its first try."""
+    decision = ByRecovery().evaluate(error, try_number=1, max_tries=3)
+    assert decision.action is RetryAction.FAIL
+    assert type(error).__name__ in str(decision.reason)
+
+
+@pytest.mark.parametrize(("after", "delay"), [(7.5, timedelta(seconds=7.5)), (0.0, timedelta(seconds=1)), (None, None)])
+def test_retry_later_keeps_the_delay_that_it_names(after: float | None, delay: timedelta | None) -> None:
+    """The delay of the error replaces the task's; without one the task's own counts."""
+    decision = ByRecovery().evaluate(errors.RetryLater("busy", after=after), try_number=1, max_tries=3)
+    assert (decision.action, decision.retry_delay) == (RetryAction.RETRY, delay)
+
+
+def test_what_is_not_ours_is_left_to_the_task() -> None:
+    """A lost connection to S3 follows the task's own ``retries``."""
+    assert ByRecovery().evaluate(ConnectionError(), try_number=1, max_tries=3).action is RetryAction.DEFAULT
+
+
+def test_the_policy_survives_being_written_down() -> None:
+    """The policy can be rebuilt from its JSON."""
+    assert isinstance(ByRecovery.deserialize(json.loads(json.dumps(ByRecovery().serialize()))), ByRecovery)
+
+
+def test_a_connection_is_read_as_airflow_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API's base URL, region and role come from Airflow's connection."""
+    value = {"conn_type": "http", "host": "https://api.example.com/prod", "extra": {"region_name": "us-west-2"}}
+    monkeypatch.setenv("AIRFLOW_CONN_CATALOG_API", json.dumps(value))
+    found = AirflowConnections().get("catalog_api")
+    assert (found.base_url, found.extra) == ("https://api.example.com/prod", {"region_name": "us-west-2"})
+
+
+def test_a_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the connection and where it could be added."""
+    monkeypatch.delenv("AIRFLOW_CONN_NOWHERE", raising=False)
+    with pytest.raises(errors.Misconfigured, match=r"'nowhere'.*AIRFLOW_CONN_NOWHERE"):
+        AirflowConnections().get("nowhere")
+
+
+def test_any_sql_connection_is_a_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A PEP 249 connection comes from the connection's own hook, and is closed after use."""
+    import sqlite3
+
+    monkeypatch.setenv("AIRFLOW_CONN_ERP", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "erp.sqlite")}))
+    with AirflowConnections().dbapi("erp") as connection:
+        assert connection.execute("SELECT '007'").fetchone() == ("007",)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+
+
+def test_a_connection_without_sql_is_no_sql_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking an AWS connection for SQL is a mistake that names the connection and its type."""
+    monkeypatch.setenv("AIRFLOW_CONN_S3", json.dumps({"conn_type": "aws"}))
+    with pytest.raises(errors.Misconfigured, match=r"'s3'.*'aws'.*no SQL"):
+        AirflowConnections().dbapi("s3")
+
+
+def test_the_endpoint_of_the_aws_connection_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys, region and ``endpoint_url`` of the AWS connection reach every service."""
+    value = {
+        "conn_type": "aws", "login": "AKIAEXAMPLE", "password": "not-a-secret",
+        "extra": {"region_name": "eu-west-1", "endpoint_url": "http://127.0.0.1:5"},
+    }  # fmt: skip
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(value))
+    aws = AirflowConnections().aws("aws_default", "us-east-1")
+    assert (aws.region, aws.endpoint_url) == ("eu-west-1", "http://127.0.0.1:5")
+    assert aws.client("sqs").meta.endpoint_url == "http://127.0.0.1:5"
+    assert aws.credentials().access_key == "AKIAEXAMPLE"
+
+
+def test_runs_of_two_dags_never_share_a_name() -> None:
+    """Airflow may give runs of two DAGs the same id; in the lake they are told apart; nightly ids stay."""
+    names = {name_of(kind, "scheduled__2026-11-23") for kind in (Kind.NIGHT, Kind.BACKFILL, Kind.COLLECT)}
+    assert len(names) == 3
+    assert "scheduled__2026-11-23" in names
+
+
+def test_the_form_becomes_the_runs_options() -> None:
+    """Blank lines of the form are dropped, and the count of follow-ups comes from what started the run."""
+    form: dict[str, Any] = {
+        "stores": ["SEA-001 ", ""],
+        "skus": ["A"],
+        "resend": True,
+        "dry_run": False,
+        "reason": "why",
+    }
+    assert options_of(Kind.BACKFILL, form, {"follow_up": 1}) == Options(
+        Kind.BACKFILL, ("SEA-001",), ("A",), resend=True, dry_run=False, reason="why", follow_up=1
+    )
+    assert options_of(Kind.NIGHT, {}, None) == Options(Kind.NIGHT)
+
+
+def test_a_backfill_of_everything_must_be_meant() -> None:
+    """Two empty lists are refused unless 'everything' is ticked."""
+    with pytest.raises(errors.BadInput, match="everything"):
+        options_of(Kind.BACKFILL, {"stores": [], "skus": [" "]}, None)
+    assert options_of(Kind.BACKFILL, {"everything": True}, None).stores == ()
+
+
+def test_the_note_says_how_the_run_ended() -> None:
+    """The note has the state, the columns that are not 0, and what is missing."""
+    made = {"state": "incomplete", "dry_run": False, "run_id": "r", "problems": ["5 rows were not sent"]}
+    made["total"] = {"read": 12_000, "unchanged": 0, "unsent": 5}
+    assert summary_of(made) == "**incomplete**: 12,000 read, 5 unsent.\n\n5 rows were not sent\n\nRun `r`"
