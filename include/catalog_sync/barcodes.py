@@ -73,9 +73,10 @@ def with_gtin14(barcodes: pl.DataFrame) -> pl.DataFrame:
     given as ``PLU`` with its digits, so that it never equals one. Rare kinds are worked on by themselves.
     """
     code, kind = pl.col("code"), pl.col("kind")
-    whole = pl.when(kind == "PLU").then("PLU" + code).otherwise(code.str.zfill(14))
+    size = code.str.len_bytes()
+    whole = pl.when((kind == "PLU") & (size <= 6)).then("PLU" + code).otherwise(code.str.zfill(14))
     frame = barcodes.with_columns(gtin14=whole)
-    rare = (kind == "ISBN") | ((kind == "UPC") & (code.str.len_bytes() == 8))
+    rare = ((kind == "ISBN") & (size == 10)) | ((kind == "UPC") & (size == 8))
     few = frame.filter(rare).select("code", "kind").unique()
     if few.is_empty():
         return frame

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from catalog_sync.barcodes import gtin14s
 from catalog_sync.contract import steps
 from catalog_sync.contract.book import Book
 from catalog_sync.contract.codes import Code
@@ -63,7 +64,8 @@ def apply_contract(
     passed = _survivors(frame, book)
     single, lines, collapsed = duplicates(passed)
     book.rejected(lines)
-    shared = shared_barcodes(single, holders)
+    claims = gtin14s(single)
+    shared = shared_barcodes(single, claims, holders)
     (book.warned if policy.warns(Code.BARCODE_SHARED) else book.rejected)(shared)
     kept = single.join(book.lost(), on="row_id", how="anti", maintain_order="left")
     accepted = kept.select(*ITEM_FIELDS, "source", "source_row")
@@ -75,7 +77,7 @@ def apply_contract(
         repairs=repairs.drop("row_id"),
         warnings=book.warnings(frame),
         collapsed=collapsed,
-        waiting=waiting(accepted, holders),
+        waiting=waiting(accepted, claims, holders),
         counts=_counts(frame, collapsed, rejects, accepted, repairs),
     )
 

@@ -43,10 +43,10 @@ def judge(
 ) -> pl.DataFrame:
     """Return the frame with its barcodes (``raw`` and ``raw_type``, texts that may be null) repaired, typed and judged.
 
-    Added: ``code``, ``kind`` (the type; null where the length fits none), and per rule of ``JUDGED`` a boolean column
-    named by its code, true where it is broken; and ``bare``, ``cell``, ``cleaned``: the text after each repair, for the
-    account of repairs. ``code`` is null where nothing is left; that breaks none of these rules. Only distinct barcodes
-    are worked on: a chain's stores share theirs.
+    Added: ``code``; ``kind``, the type (what the length says, or a given one that disagrees; null where there is neither);
+    per rule of ``JUDGED`` a boolean column named by its code, true where it is broken; and ``bare``, ``cell``,
+    ``cleaned``: the text after each repair, for the account of repairs. ``code`` is null where nothing is left; that
+    breaks none of these rules. Only distinct barcodes are worked on: a chain's stores share theirs.
 
     :param ambiguous: the type of eight digits that pass both as EAN-8 and as UPC-E when none is given.
     :param pad: whether padded barcodes are repaired; otherwise they break the rule.
@@ -104,8 +104,8 @@ def _typed(frame: pl.DataFrame, ambiguous: str, pad: bool) -> pl.DataFrame:
     code, given, size = pl.col("code"), pl.col("given"), pl.col("code").str.len_bytes()
     # Removing zeros in front leaves the number, and so its check digit, as they were.
     frame = frame.with_columns(
-        ean8=(size == 8) & pl.col("gs1"), upce=(size == 8) & gs1_ok(upca_of_upce(pl.col("value"))), eight=size == 8
-    )
+        ean8=(size == 8) & pl.col("gs1"), upca=upca_of_upce(pl.col("value")), eight=size == 8
+    ).with_columns(upce=pl.col("eight") & gs1_ok(pl.col("upca")))
     by_length = size.replace_strict(_LENGTH_TYPE, default=None, return_dtype=pl.String)
     of_eight = (
         pl.when(given.is_in(["EAN8", "UPC"])).then(given)
@@ -134,4 +134,4 @@ def _typed(frame: pl.DataFrame, ambiguous: str, pad: bool) -> pl.DataFrame:
         (digits & kind.is_null()).fill_null(False).alias(Code.BARCODE_LENGTH),
         (stranger | (known & ~fits)).fill_null(False).alias(Code.BARCODE_TYPE),
         (known & ~passes).fill_null(False).alias(Code.BARCODE_CHECK_DIGIT),
-    )
+    ).with_columns(kind=pl.when(Code.BARCODE_TYPE).then(given).otherwise(kind))

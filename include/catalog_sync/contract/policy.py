@@ -79,5 +79,5 @@ def _usable(code: str, pattern: str | None) -> None:
         pl.Series([""]).str.contains(f"^(?:{pattern or ''})$")
     except pl.exceptions.ComputeError:
         raise Misconfigured(
-            f"rules.{code}.pattern = {shorten(pattern)!r}: must be a regular expression (Rust syntax, without look-around)"
+            f"rules.{code}.pattern = {shorten(pattern)!r}: must be a regular expression without look-around"
         ) from None

@@ -50,10 +50,9 @@ class Promise:
 
 @lru_cache(maxsize=4)
 def item_schema(promise: Promise) -> Any:
-    """Return the schema of accepted items: required texts, limits, printable names, typed barcodes, canonical prices."""
+    """Return the schema of accepted items, with the checks of every rule that does more than warn."""
 
     def text(*checks: tuple[tuple[Code, ...], Any]) -> Any:
-        """A column of texts with those checks whose rules do more than warn."""
         held = [check for codes, check in checks if not promise.warned.intersection(codes)]
         return pa.Column(pl.String, held, nullable=False)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import polars as pl
 
-from catalog_sync.barcodes import gtin14s
 from catalog_sync.contract.codes import Code
 from catalog_sync.contract.frames import rejects
 from catalog_sync.fields import ADDITIONAL, ITEM_FIELDS, KEY
@@ -47,15 +46,15 @@ def _none() -> pl.DataFrame:
     return pl.DataFrame(schema={"store_id": pl.String, "rows": pl.Int64})
 
 
-def shared_barcodes(items: pl.DataFrame, holders: pl.DataFrame) -> pl.DataFrame:
+def shared_barcodes(items: pl.DataFrame, claims: pl.DataFrame, holders: pl.DataFrame) -> pl.DataFrame:
     """Return the reject lines of rows whose barcode another row of the same store also claims.
 
     The SKU that Amazon acknowledged with the barcode keeps it; where none of the claimants is that SKU, all are
     rejected.
 
-    :param holders: ``store_id``, ``item_sku``, ``gtin14`` of what Amazon acknowledged as active.
+    :param claims: ``store_id``, ``item_sku``, ``gtin14`` of the items' barcodes (``barcodes.gtin14s``).
+    :param holders: the same of what Amazon acknowledged as active.
     """
-    claims = gtin14s(items)
     contested = claims.filter(pl.struct("store_id", "gtin14").is_duplicated())
     contested = contested.filter(pl.col("item_sku").n_unique().over("store_id", "gtin14") > 1)
     entitled = contested.join(holders, on=["store_id", "item_sku", "gtin14"], how="semi")
@@ -72,16 +71,19 @@ def shared_barcodes(items: pl.DataFrame, holders: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def waiting(items: pl.DataFrame, holders: pl.DataFrame) -> pl.DataFrame:
-    """Return ``store_id``, ``item_sku`` of items whose barcode still belongs, at Amazon, to another SKU that gives it up.
+def waiting(items: pl.DataFrame, claims: pl.DataFrame, holders: pl.DataFrame) -> pl.DataFrame:
+    """Return the keys of items whose barcode still belongs, at Amazon, to another SKU that gives it up.
 
     That other SKU stands in today's items with other barcodes. Its change goes first; the new claim follows in the next
     run. A holder that left the store does not free its barcode, so nothing is gained by waiting for it. Nor is it where
     SKUs wait for each other in a ring (two that swap their barcodes): those do not wait, and Amazon judges them.
 
+    :param claims: barcodes as in ``shared_barcodes``; those of SKUs that are not among the items are passed over.
     :param holders: see ``shared_barcodes``.
     """
-    claims = gtin14s(items)
+    if holders.is_empty():
+        return items.head(0).select(_KEY)
+    claims = claims.join(items, on=_KEY, how="semi")
     # Whoever Amazon acknowledged with the barcode already has nothing to wait for.
     fresh = claims.join(holders, on=["store_id", "item_sku", "gtin14"], how="anti")
     held = fresh.join(holders.rename({"item_sku": "_holder"}), on=["store_id", "gtin14"], how="inner")

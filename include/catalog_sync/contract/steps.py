@@ -124,7 +124,7 @@ def prices(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
 
 
 def texts(frame: pl.DataFrame, book: Book, stores: Collection[str]) -> None:
-    """Check what is not repaired: presence, SKUs, stores, other texts. (An empty name has been booked.)"""
+    """Check what is not repaired: presence, SKUs, stores, other texts; an empty name has been booked."""
     for field in REQUIRED:
         if field != "item_name":
             book.broken(frame, pl.col(field).is_null(), Code.REQUIRED, field, field, "must not be empty")

@@ -23,7 +23,7 @@ TEXT_MAX = 255
 SKU_PATTERN = r"[A-Za-z0-9._-]{1,255}"
 
 CONTROL = r"[\x00-\x1f\x7f-\x9f]"
-#: Registered, copyright, trademark signs; characters nobody sees (bidirectional marks, joiners, variation selectors, tags).
+#: Registered, copyright, trademark signs; what nobody sees: bidirectional marks, joiners, variation selectors, tags.
 _DROPPED = re.compile("[®©™℠℗\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _SPACES = re.compile(r"\s+")
@@ -85,7 +85,7 @@ def names(values: pl.Series, limit: int, repairing: Collection[Code]) -> pl.Data
     Only distinct names are worked on, and only those that need it go through Python: a chain's stores share theirs.
 
     :param repairing: the name rules that repair; what another finds is left in the name.
-    :returns: ``raw``; per rule of ``NAME_RULES`` a column named by its code with the text as the rule would have it, and
+    :returns: ``raw``; per rule of ``NAME_RULES`` a column named by its code with the text the rule asks for, and
         ``before_<code>`` with the text it judged; ``name``, the name after all repairs.
     """
     frame = values.drop_nulls().unique().to_frame("raw").with_columns(name=pl.col("raw"))
