@@ -19,6 +19,8 @@ from catalog_sync.fields import KEY
 SUSPEND_AFTER = 3
 #: … for this long after the last refusal.
 SUSPEND_FOR = timedelta(days=7)
+#: A row that was refused fewer times rests for this long: it is tried again by the next night, not by the next run.
+REST_FOR = timedelta(hours=12)
 
 
 class Action(StrEnum):
@@ -48,7 +50,7 @@ def diff(
     :param refusals: the ``refusals`` table of these stores.
     :param in_doubt: ``store_id``, ``item_sku`` of attempts whose end is not known; they are never unchanged.
     :param now: seconds since the epoch.
-    :param resend: treat every row as different.
+    :param resend: treat every row as different, and release the suspended ones: a person asks for it.
     """
     known = acknowledged.select(
         *KEY,
@@ -56,9 +58,9 @@ def diff(
         pl.col("state").alias("_state"),
         pl.col("dirty_until").alias("_dirty"),
     )
-    suspended = refusals.filter(
-        (pl.col("ingestion_ids").list.n_unique() >= SUSPEND_AFTER) & (pl.col("last_seen") > utc(now) - SUSPEND_FOR)
-    ).select(*KEY, "content_hash", "holder", _suspended=True)
+    often = pl.col("ingestion_ids").list.n_unique() >= SUSPEND_AFTER
+    since = pl.when(often).then(pl.lit(utc(now) - SUSPEND_FOR)).otherwise(pl.lit(utc(now) - REST_FOR))
+    suspended = refusals.filter((pl.col("last_seen") > since) & pl.lit(not resend)).select(*KEY, "content_hash", "holder", _suspended=True)
     doubtful = in_doubt.select(*KEY).unique().with_columns(_doubt=pl.lit(True))
     on = list(KEY)
     joined = (

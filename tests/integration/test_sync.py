@@ -96,15 +96,15 @@ def test_a_store_that_is_not_configured_is_an_error_in_the_form_and_a_reject_in_
     assert made["stores"]["XXX-999"]["rejected"] == 1
 
 
-def test_what_amazon_refuses_is_counted_sent_again_and_suspended_after_three_refusals(deployment: Deployment) -> None:
-    """Three distinct ingestions refused the same content: the row is not sent a fourth time."""
+def test_what_amazon_refuses_is_counted_and_rests_until_it_changes(deployment: Deployment) -> None:
+    """A refused row is no failure; it is not sent again at once, but when a person asks, or its content changes."""
     deployment.faults(refuse_skus=["SKU-1"])
-    for night in range(1, 4):
-        made = deployment.sync(f"n{night}", ROWS if night == 1 else None)
-        assert (made["state"], made["total"]["refused"]) == ("complete", 2)
-    made = deployment.sync("n4")
-    assert counts(made) == {"read": 10, "unchanged": 8, "suspended": 2}
-    assert deployment.uploads() == 3
+    made = deployment.sync("n1", ROWS)
+    assert (made["state"], made["total"]["refused"], made["total"]["acknowledged"]) == ("complete", 2, 8)
+    assert counts(deployment.sync("n2")) == {"read": 10, "unchanged": 8, "suspended": 2}
+    assert deployment.uploads() == 1
+    made = deployment.sync("n3", options=Options(resend=True, skus=("SKU-1",)))
+    assert made["total"]["refused"] == 2
     deployment.faults()
     fixed = [{**r, "descr": "Better"} if r["item_no"] == "SKU-1" else r for r in ROWS]
     assert counts(deployment.sync("n5", fixed)) == {

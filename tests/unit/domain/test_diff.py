@@ -55,8 +55,11 @@ def action(item=ITEM, row=None, refusals=(), in_doubt=(), resend=False) -> str:
         ("resent", {"row": ROW, "in_doubt": [("A", "1")]}),
         ("unchanged", {"row": ROW, "in_doubt": [("B", "1")]}),
         ("resent", {"row": ROW, "resend": True}),
-        ("new", {"refusals": [refusal(2)]}),
+        ("suspended", {"refusals": [refusal(2)]}),
+        ("new", {"refusals": [refusal(2, age=timedelta(hours=13))]}),
+        ("suspended", {"refusals": [refusal(3, age=timedelta(hours=13))]}),
         ("suspended", {"refusals": [refusal(3)]}),
+        ("new", {"refusals": [refusal(3)], "resend": True}),
         ("suspended", {"refusals": [refusal(3)], "row": {**ROW, "content_hash": "h0"}}),
         ("new", {"refusals": [refusal(3, content_hash="h0")]}),
         ("new", {"refusals": [refusal(3, age=timedelta(days=7, seconds=1))]}),
@@ -65,5 +68,5 @@ def action(item=ITEM, row=None, refusals=(), in_doubt=(), resend=False) -> str:
     ],
 )
 def test_action(expected: str, arguments: dict) -> None:
-    """Equal and active and proven is unchanged; three refusals of the same content suspend for a week."""
+    """Equal and active and proven is unchanged; refusals suspend, three of them for a week."""
     assert action(**arguments) == expected
