@@ -9,17 +9,20 @@ import polars as pl
 
 from catalog_sync.contract.codes import Code
 from catalog_sync.contract.frames import REJECTS
-from catalog_sync.mapping import load_transform, map_rows, transform_rows
+from catalog_sync.mapping import Mapper, load_transform, transform_rows
 from catalog_sync.sources import open_source
 from catalog_sync.sources.base import ROW, Unreadable
 
 if TYPE_CHECKING:
+    from catalog_sync.aws import Aws
     from catalog_sync.run import Run
+    from catalog_sync.settings import SourceSettings
 
 log = logging.getLogger(__name__)
 
 #: Rows kept in memory before they are written; it bounds memory, and keeps the number of files per store small.
 FLUSH_ROWS = 500_000
+_STORE = "__store"
 
 
 def extract(run: Run, source_name: str) -> dict[str, Any]:
@@ -38,19 +41,21 @@ def _extract(run: Run, source_name: str) -> dict[str, Any]:
     _ = run.manifest  # what the run was asked, and the plan number that stood, before anything is read
     source = open_source(settings, run.connections, run.settings.base, run.clock, lambda: _aws(run, settings))
     hook = load_transform(settings.transform) if settings.transform else None
+    mapper = Mapper(run.settings.mapping_of(source_name), source_name)
     writer = _StoreWriter(run, source_name)
     read_at, read, rows = run.clock.time(), 0, 0
     for batch in source.batches():
         raw = pl.DataFrame(batch)
         if ROW not in raw.columns:
             raw = raw.with_columns(pl.int_range(read + 1, read + len(raw) + 1, dtype=pl.Int64).alias(ROW))
-        mapped = map_rows(raw, run.settings.mapping_of(source_name), source_name)
+        mapped = mapper.map(raw, source.sparse)
         read += len(mapped)
-        if hook is not None and settings.transform:
-            mapped = transform_rows(mapped, hook, settings.transform)
+        if hook is not None and settings.transform and len(mapped):
+            mapped = transform_rows(mapped, hook, settings.transform, source_name)
         rows += len(mapped)
         writer.add(mapped)
         log.info("%s: %s rows read", source_name, f"{read:,}")
+    mapper.finish()
     writer.flush()
     return {
         "source": source_name,
@@ -64,9 +69,9 @@ def _extract(run: Run, source_name: str) -> dict[str, Any]:
     }
 
 
-def _aws(run: Run, settings: Any) -> Any:
-    conn_id = getattr(settings, "conn_id", None) or run.settings.aws.conn_id
-    return run.connections.aws(conn_id, run.settings.aws.region)
+def _aws(run: Run, settings: SourceSettings) -> Aws:
+    """Return the account that a file source reads ``s3://`` with: its own connection's, or the run's."""
+    return run.connections.aws(settings.conn_id, run.settings.aws.region) if settings.conn_id else run.aws
 
 
 def _write_unreadable(run: Run, source_name: str, unreadable: list[Unreadable]) -> str | None:
@@ -92,7 +97,12 @@ def _write_unreadable(run: Run, source_name: str, unreadable: list[Unreadable]) 
 
 
 class _StoreWriter:
-    """Collects rows and writes them as one Parquet object per store and flush, under names of its own."""
+    """Collects rows and writes them as one Parquet object per store and flush, under names of its own.
+
+    Rows go by their store id without blanks around it, as the contract will see it, so that all rows of a store meet
+    in one shard. Rows of no configured store go together, under ``""``: a wrong column taken for the store would else
+    make an object for every row.
+    """
 
     def __init__(self, run: Run, source_name: str) -> None:
         self.run = run
@@ -113,9 +123,10 @@ class _StoreWriter:
         if not self._rows:
             return
         whole = pl.concat(self._frames, rechunk=True)
-        store = pl.col("store_id").fill_null("").alias("_store")
-        for (name,), rows in whole.group_by(store, maintain_order=True):
+        trimmed = pl.col("store_id").str.strip_chars()
+        store = pl.when(trimmed.is_in(list(self.run.stores))).then(trimmed).otherwise(pl.lit("")).alias(_STORE)
+        for (name,), rows in whole.with_columns(store).group_by(_STORE, maintain_order=True):
             key = f"{self.folder}/{len(self.files):05d}.parquet"
-            self.run.lake.put_frame(key, rows.drop("_store", strict=False))
+            self.run.lake.put_frame(key, rows.drop(_STORE))
             self.files.append({"store": str(name), "key": key, "rows": len(rows)})
         self._frames, self._rows = [], 0

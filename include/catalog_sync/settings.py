@@ -204,7 +204,17 @@ class HttpSourceSettings(_Source):
     max_pages: int = Field(default=100_000, ge=1)
 
 
-SourceSettings = Annotated[SqlSourceSettings | FileSourceSettings | HttpSourceSettings, Field(discriminator="kind")]
+class PythonSourceSettings(_Source):
+    """Rows of a class of one's own: ``reader`` is ``module:Class``, a subclass of ``sources.base.Source``."""
+
+    kind: Literal["python"]
+    reader: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    conn_id: str | None = None
+    #: Whatever the class needs besides.
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+SourceSettings = SqlSourceSettings | FileSourceSettings | HttpSourceSettings | PythonSourceSettings
 
 
 class MergeSettings(_Frozen):
@@ -251,7 +261,7 @@ class Settings(_Frozen):
     results: Results
     api: Api = Api()
     schedule: Schedule = Schedule()
-    sources: tuple[SourceSettings, ...] = Field(min_length=1)
+    sources: tuple[Annotated[SourceSettings, Field(discriminator="kind")], ...] = Field(min_length=1)
     merge: MergeSettings = MergeSettings()
     mapping: Annotated[Mapping, BeforeValidator(lambda v: v)] = Field(default_factory=dict)
     rules: dict[str, Rule] = Field(default_factory=dict)
@@ -287,7 +297,7 @@ class Settings(_Frozen):
         _known_targets({target: "" for target in self.merge.fields})
         return self
 
-    def source(self, name: str) -> SqlSourceSettings | FileSourceSettings | HttpSourceSettings:
+    def source(self, name: str) -> SourceSettings:
         """Return the settings of the source called ``name``; ``Misconfigured`` when there is none."""
         for source in self.sources:
             if source.name == name:

@@ -8,6 +8,7 @@ import re
 from catalog_sync.connections import Connections
 from catalog_sync.errors import Misconfigured, shorten
 from catalog_sync.settings import Settings
+from catalog_sync.sources.sql import query_text, text_of
 
 _STORE = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
@@ -43,12 +44,13 @@ def _read(settings: Settings, connections: Connections) -> tuple[str, list[str]]
         if rows and "store_id" not in rows[0]:
             raise Misconfigured(f"{path}: has no column store_id; columns: {shorten(', '.join(map(str, rows[0])))}")
         return str(path), [str(row["store_id"] or "").strip() for row in rows]
+    where, query = f"stores.query on {stores.conn_id!r}", query_text(str(stores.query), settings.base)
     with connections.dbapi(str(stores.conn_id)) as connection:
         cursor = connection.cursor()
         try:
-            cursor.execute(stores.query)
-            return f"stores.query on {stores.conn_id!r}", [str(row[0]).strip() for row in cursor.fetchall()]
+            cursor.execute(query)
+            return where, [(text_of(row[0]) or "").strip() for row in cursor.fetchall()]
         except Exception as error:
-            raise Misconfigured(f"stores.query on {stores.conn_id!r}: {shorten(error, 200)}") from None
+            raise Misconfigured(f"{where}: {type(error).__name__}: {shorten(error, 200)}") from None
         finally:
             cursor.close()

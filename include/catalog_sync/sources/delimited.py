@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
-import io
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 
-from catalog_sync.errors import BadInput, shorten
-from catalog_sync.sources.base import BATCH_ROWS, FILE, ROW, Unreadable
+from catalog_sync.errors import BadInput
+from catalog_sync.sources.base import BATCH_ROWS, Unreadable, batch_of, check_names, fault, visible
+from catalog_sync.sources.lines import Lines
 
-#: A field larger than this is taken for an unclosed quote that swallows the file.
-MAX_FIELD = 131_072
-_UNDECODED = re.compile("[\udc80-\udcff]")
+#: A field of more characters is taken for an unclosed quote that swallows the file.
+MAX_FIELD = 1_000_000
 
 
 def read(
@@ -28,103 +25,89 @@ def read(
     :param name: the file's name.
     :param unreadable: gets the rows that have the wrong number of fields, bytes that the encoding does not allow, a NUL
         or broken quotes.
-    :raises BadInput: the file is empty, its header repeats a name, or it ends inside quotes.
+    :raises BadInput: the file is empty, its header repeats a name, it is cut off, or a quote that is not closed hides
+        where its rows begin.
     """
-    rows = _rows(stream, name, delimiter, encoding, unreadable)
-    _, header = next(rows, (0, None))
-    if header is None or not any(header):
-        raise BadInput(f"{name}: is empty: not even a header; nothing was read")
-    twice = sorted({column for column in header if header.count(column) > 1})
-    if twice:
-        raise BadInput(f"{name}: the header has the column {shorten(twice[0])!r} twice")
-    wide = len(header)
-    numbers: list[int] = []
-    values: list[list[str]] = []
-    for number, row in rows:
-        if len(row) != wide:
-            if row:  # an empty line is no row
-                reason = f"has {len(row)} fields, the header has {wide}"
-                unreadable.append(Unreadable(number, name, reason, shorten(delimiter.join(row))))
-            continue
-        numbers.append(number)
-        values.append(row)
-        if len(values) == BATCH_ROWS:
-            yield _batch(header, numbers, values, name)
-            numbers, values = [], []
-    if values:
-        yield _batch(header, numbers, values, name)
+    return _Reader(Lines(stream, name, encoding), name, delimiter, encoding, unreadable).batches()
 
 
-def _batch(header: list[str], numbers: list[int], values: list[list[str]], name: str) -> pa.RecordBatch:
-    columns: list[Any] = [pa.array(column, pa.string()) for column in zip(*values, strict=True)]
-    columns += [pa.array(numbers, pa.int64()), pa.array([name], pa.string()).take(pa.array([0] * len(numbers)))]
-    return pa.RecordBatch.from_arrays(columns, names=[*header, ROW, FILE])
+class _Reader:
+    def __init__(self, lines: Lines, name: str, delimiter: str, encoding: str, unreadable: list[Unreadable]) -> None:
+        csv.field_size_limit(MAX_FIELD)
+        self._lines = lines
+        self._csv = csv.reader(lines, delimiter=delimiter, strict=True)
+        self._name, self._delimiter, self._encoding, self._unreadable = name, delimiter, encoding, unreadable
+        self._line = 0  # the file's lines up to the end of the last row
 
-
-def _rows(
-    stream: Any, name: str, delimiter: str, encoding: str, unreadable: list[Unreadable]
-) -> Iterator[tuple[int, list[str]]]:
-    """Yield each readable row with its number: 0 for the header, then from 1. Unreadable rows have a number, too."""
-    lines = _lines(stream, name, encoding)
-    csv.field_size_limit(MAX_FIELD)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    number = -1
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        header = self._header()
+        numbers: list[int] = []
+        rows: list[list[str]] = []
+        number, wide, any_yet = 0, len(header), False
+        while (row := self._next(number + 1)) is not None:
             number += 1
-            if "end of data" in str(error):
-                raise BadInput(
-                    f"{name}: ends inside quotes (row {number}): the file is cut off; nothing was read"
-                ) from None
-            if "field limit" in str(error):
-                raise BadInput(
-                    f"{name}: row {number} has a field of over {MAX_FIELD} characters: a quote is not closed; "
-                    "nothing was read"
-                ) from None
-            unreadable.append(Unreadable(number, name, f"broken quoting: {error}"))
-            continue
-        if row:
-            number += 1
-        bad = _fault(row, encoding)
-        if bad and number == 0:
-            raise BadInput(f"{name}: the header {bad}")
-        if bad:
-            unreadable.append(Unreadable(number, name, bad, shorten(_visible(delimiter.join(row)))))
-            continue
-        yield number, row
+            if len(row) == wide:
+                numbers.append(number)
+                rows.append(row)
+            elif row:
+                self._wrong_width(number, row, wide)
+            if len(rows) == BATCH_ROWS:
+                yield batch_of(header, rows, numbers, self._name, self._unreadable, self._encoding)
+                numbers, rows, any_yet = [], [], True
+        if rows or not any_yet:
+            yield batch_of(header, rows, numbers, self._name, self._unreadable, self._encoding)
 
+    def _header(self) -> list[str]:
+        header = self._next(0)
+        if header is None or not any(header):
+            raise BadInput(f"{self._name}: is empty: not even a header; nothing was read")
+        if why := fault(self._delimiter.join(header), self._encoding):
+            raise BadInput(f"{self._name}: the header {why}; nothing was read")
+        check_names(header, self._name)
+        return header
 
-def _fault(row: list[str], encoding: str) -> str:
-    text = "".join(row)
-    if text.isascii():
-        return "holds a NUL byte" if "\0" in text else ""
-    if "\0" in text:
-        return "holds a NUL byte"
-    return f"has bytes that are not {encoding}" if _UNDECODED.search(text) else ""
+    def _next(self, number: int) -> list[str] | None:
+        """Return the next row that is not blank: empty when its quotes are broken, ``None`` at the end."""
+        while True:
+            begin = self._csv.line_num
+            try:
+                row = next(self._csv, None)
+            except csv.Error as error:
+                self._broken(number, error, self._csv.line_num - begin)
+                return []
+            if row is None or row:
+                return row
 
+    def _broken(self, number: int, error: csv.Error, lines: int) -> None:
+        where = f"{self._name}: row {number}"
+        if "end of data" in str(error):
+            raise BadInput(f"{where}: the file ends inside quotes: it is cut off; nothing was read") from None
+        if "field limit" in str(error):
+            raise BadInput(
+                f"{where}: a field of over {MAX_FIELD} characters: a quote is not closed; nothing was read"
+            ) from None
+        if lines > 1 or number == 0:
+            raise BadInput(
+                f"{where}: broken quoting over {lines} line(s) ({error}): where rows begin cannot be told; "
+                "nothing was read"
+            ) from None
+        self._unreadable.append(
+            Unreadable(number, self._name, f"has broken quoting: {error}", visible(self._lines.last))
+        )
 
-def _visible(text: str) -> str:
-    return _UNDECODED.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def _lines(stream: Any, name: str, encoding: str) -> Iterator[str]:
-    """Yield the file's lines decoded; bytes that do not decode become lone surrogates, to be found row by row."""
-    try:
-        codec = codecs.lookup(encoding).name
-    except LookupError:
-        raise BadInput(f"{name}: encoding = {shorten(encoding)!r}: Python knows no such encoding") from None
-    wide = codec.startswith(("utf-16", "utf-32"))
-    text = io.TextIOWrapper(
-        stream,
-        encoding="utf-8-sig" if codec == "utf-8" else codec,
-        errors="strict" if wide else "surrogateescape",
-        newline="",
-    )
-    try:
-        yield from text
-    except UnicodeDecodeError:
-        raise BadInput(f"{name}: is not {encoding}; nothing was read") from None
+    def _wrong_width(self, number: int, row: list[str], wide: int) -> None:
+        where = f"{self._name}: row {number}"
+        if len(row) < wide and not self._lines.ended:
+            raise BadInput(
+                f"{where}: the last row has {len(row)} of {wide} fields and no line end: the file is cut off; "
+                "nothing was read"
+            )
+        text = self._delimiter.join(row)
+        # A field that begins with a stray quote swallows the rows up to the next quote: they would look absent.
+        if any(line.count(self._delimiter) >= wide - 1 for line in text.splitlines()[1:]):
+            raise BadInput(
+                f"{where}: has {len(row)} fields instead of {wide}, and whole rows inside quotes: a quote is not "
+                "closed; nothing was read"
+            )
+        reason = f"has {len(row)} fields, the header has {wide}"
+        self._unreadable.append(Unreadable(number, self._name, reason, visible(text)))

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from obstore.exceptions import BaseError
 
 from catalog_sync.aws import Aws
-from catalog_sync.errors import BadInput, shorten
+from catalog_sync.errors import BadInput, RetryLater, shorten
 from catalog_sync.settings import FileSourceSettings
-from catalog_sync.sources import delimited, formats
+from catalog_sync.sources import delimited, formats, json_rows
 from catalog_sync.sources.base import Source
 from catalog_sync.sources.locate import Found, locate
 
@@ -33,36 +34,46 @@ class FileSource(Source):
         self._settings = settings
         self._base = base
         self._aws = aws
+        self.sparse = settings.format == "jsonl"
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of every file, file by file in the order of their names."""
+        """Yield the rows of every file, file by file in the order of their names.
+
+        :raises BadInput: there is no file, or one cannot be read to its end.
+        :raises RetryLater: the place that holds the files does not answer.
+        """
         found = locate(self._settings.path, self._base, self._aws)
         times = [file.modified_at for file in found]
         # The oldest file is what makes the source stale.
         self.modified_at = min((time for time in times if time is not None), default=None)
         for file in found:
             try:
+                before = file.stamp()
                 with closing(file.open()) as stream:
                     yield from self._read(stream, file)
+                if file.stamp() != before:
+                    raise RetryLater(f"{file.name}: was changed while it was read; nothing of it is used")
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise BadInput(f"{file.name}: gzip data is cut off or damaged ({error}); nothing was read") from None
-            except (OSError, FileNotFoundError) as error:
-                raise BadInput(f"{file.name}: cannot be read: {shorten(error, 200)}") from None
+            except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+                raise BadInput(f"{file.name}: cannot be read: {shorten(error, 200)}; nothing was read") from None
+            except (OSError, BaseError) as error:
+                raise RetryLater(f"{file.name}: cannot be read now: {type(error).__name__}; nothing was read") from None
 
     def _read(self, stream: Any, file: Found) -> Iterator[pa.RecordBatch]:
         settings, kind = self._settings, self._settings.format
         if kind in ("parquet", "xlsx"):
             seekable = _whole(stream, file.name)
             yield from (
-                formats.read_parquet(seekable, file.name)
+                formats.read_parquet(seekable, file.name, self.unreadable)
                 if kind == "parquet"
-                else formats.read_xlsx(seekable, file.name, settings.sheet)
+                else formats.read_xlsx(seekable, file.name, settings.sheet, self.unreadable)
             )
             return
         plain: Any = io.BufferedReader(_Readable(stream), 1 << 20)
         plain = gzip.GzipFile(fileobj=plain) if file.name.endswith(".gz") else plain
         if kind == "jsonl":
-            yield from formats.read_jsonl(plain, file.name, settings.encoding, self.unreadable)
+            yield from json_rows.read_jsonl(plain, file.name, settings.encoding, self.unreadable)
             return
         delimiter = settings.delimiter or ("\t" if kind == "tsv" else ",")
         yield from delimited.read(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pyarrow as pa
@@ -16,19 +15,23 @@ from catalog_sync.connections import Connections
 from catalog_sync.errors import BadInput, Misconfigured, RetryLater, shorten
 from catalog_sync.settings import HttpSourceSettings
 from catalog_sync.sources.base import BATCH_ROWS, Source, Unreadable
-from catalog_sync.sources.formats import parse_json, records_batch, text_of
+from catalog_sync.sources.json_rows import Row, parse_json, rows_batch, text_row
 from catalog_sync.web import is_secure
 
 TRIES = 6
+#: Seconds for each step of a request (connect, each read): a slow ERP may think for a while.
+TIMEOUT = 60.0
 #: No page may be larger; a page of 10,000 rows is a few MB.
 MAX_PAGE = 256 * 1024 * 1024
 
 
 class HttpSource(Source):
-    """Rows of a paged JSON API. The connection gives base URL and credentials.
+    """Rows of a paged JSON API, numbered through all pages. The connection gives base URL and credentials.
 
     :param transport: how requests travel; tests pass their own.
     """
+
+    sparse = True
 
     def __init__(
         self,
@@ -47,6 +50,8 @@ class HttpSource(Source):
         """Yield the rows of every page.
 
         :raises BadInput: a page is no JSON, lacks its rows, leads to another host or back to an earlier page.
+        :raises Misconfigured: the connection's address is no secure one.
+        :raises RetryLater: the API did not answer, however often it was asked.
         """
         base = self._connection.base_url
         if not is_secure(base):
@@ -55,19 +60,18 @@ class HttpSource(Source):
         if token := self._connection.extra.get("authorization"):
             headers["Authorization"] = str(token)
         auth = (self._connection.login, self._connection.password) if self._connection.login else None
-        with httpx.Client(transport=self._transport, timeout=60.0, auth=auth, headers=headers) as http:
-            yield from self._pages(http, urljoin(base + "/", self._settings.endpoint.lstrip("/")))
+        first = self._step(httpx.URL(base + "/"), self._settings.endpoint.lstrip("/"))
+        with httpx.Client(transport=self._transport, timeout=TIMEOUT, auth=auth, headers=headers) as http:
+            yield from self._pages(http, first.copy_merge_params(self._settings.params))
 
-    def _pages(self, http: httpx.Client, first: str) -> Iterator[pa.RecordBatch]:
-        url, params = first, dict(self._settings.params)
-        seen: set[tuple[str, str]] = set()
-        number = 0
-        for _ in range(self._settings.max_pages):
-            here = (url, params.get(self._settings.next_param or "", ""))
-            if here in seen:
+    def _pages(self, http: httpx.Client, first: httpx.URL) -> Iterator[pa.RecordBatch]:
+        url, number = first, 0
+        seen: set[str] = set()
+        while len(seen) < self._settings.max_pages:
+            if str(url) in seen:
                 raise BadInput(f"{self._where(url)}: a page leads back to an earlier one; nothing was read")
-            seen.add(here)
-            page = self._page(http, url, params)
+            seen.add(str(url))
+            page = self._page(http, url)
             rows = _dig(page, self._settings.rows)
             if not isinstance(rows, list):
                 raise BadInput(
@@ -79,25 +83,25 @@ class HttpSource(Source):
             if step in (None, "", False):
                 return
             if self._settings.next_param:
-                params = {**params, self._settings.next_param: str(step)}
+                url = url.copy_set_param(self._settings.next_param, str(step))
             else:
-                url, params = self._same_host(first, urljoin(url, str(step))), {}
+                url = self._step(url, str(step))
         raise BadInput(
             f"{self._where(first)}: more than {self._settings.max_pages} pages (max_pages); nothing was read"
         )
 
     def _rows(self, rows: list[Any], before: int) -> Iterator[pa.RecordBatch]:
-        good = []
+        good: list[tuple[int, Row]] = []
         for number, row in enumerate(rows, before + 1):
-            if isinstance(row, dict):
-                good.append((number, {key: text_of(value) for key, value in row.items()}))
-            else:
-                self.unreadable.append(Unreadable(number, "", f"is a JSON {type(row).__name__}, not an object"))
+            try:
+                good.append((number, text_row(row)))
+            except ValueError as error:
+                self.unreadable.append(Unreadable(number, "", f"is {error}", shorten(row)))
         for first in range(0, len(good), BATCH_ROWS):
             chunk = good[first : first + BATCH_ROWS]
-            yield records_batch([row for _, row in chunk], [number for number, _ in chunk], "")
+            yield rows_batch([row for _, row in chunk], [number for number, _ in chunk], "", self.unreadable)
 
-    def _page(self, http: httpx.Client, url: str, params: dict[str, str]) -> Any:
+    def _page(self, http: httpx.Client, url: httpx.URL) -> Any:
         backoff = wait_exponential_jitter(initial=1, max=30, jitter=1)
 
         def pause(state: RetryCallState) -> float:
@@ -111,33 +115,48 @@ class HttpSource(Source):
             sleep=self._clock.sleep,
             reraise=True,
         )
-        return retrying(self._page_once, http, url, params)
+        return retrying(self._page_once, http, url)
 
-    def _page_once(self, http: httpx.Client, url: str, params: dict[str, str]) -> Any:
+    def _page_once(self, http: httpx.Client, url: httpx.URL) -> Any:
         try:
-            response = http.get(url, params=params or None)
+            with http.stream("GET", url) as response:
+                self._check(response, url)
+                body = bytearray()
+                for part in response.iter_bytes():
+                    body += part
+                    if len(body) > MAX_PAGE:
+                        raise BadInput(f"{self._where(url)}: a page of over {MAX_PAGE} bytes; nothing was read")
         except httpx.HTTPError as error:
-            raise RetryLater(f"{self._where(url)}: {type(error).__name__}") from None
-        if is_worth_retrying(response.status_code):
-            after = retry_after(response.headers.get("Retry-After"), self._clock.time())
-            raise RetryLater(f"{self._where(url)}: HTTP {response.status_code}", after=after)
-        if not response.is_success:
-            raise BadInput(f"{self._where(url)}: HTTP {response.status_code}; nothing was read")
-        if len(response.content) > MAX_PAGE:
-            raise BadInput(f"{self._where(url)}: a page of {len(response.content)} bytes; at most {MAX_PAGE}")
+            raise RetryLater(f"{self._where(url)}: {type(error).__name__}; nothing was read") from None
         try:
-            return parse_json(response.content)
+            return parse_json(bytes(body))
         except (ValueError, RecursionError):
             raise BadInput(f"{self._where(url)}: is not JSON; nothing was read") from None
 
-    def _same_host(self, first: str, url: str) -> str:
-        """Credentials go to the configured host only, wherever a page may lead."""
-        if urlsplit(url)[:2] != urlsplit(first)[:2]:
-            raise BadInput(f"{self._where(first)}: a page leads to another host, {shorten(urlsplit(url).netloc)}")
+    def _check(self, response: httpx.Response, url: httpx.URL) -> None:
+        if is_worth_retrying(response.status_code):
+            after = retry_after(response.headers.get("Retry-After"), self._clock.time())
+            raise RetryLater(f"{self._where(url)}: HTTP {response.status_code}; nothing was read", after=after)
+        if not response.is_success:
+            raise BadInput(f"{self._where(url)}: HTTP {response.status_code}; nothing was read")
+
+    def _step(self, here: httpx.URL, to: str) -> httpx.URL:
+        """Return where a page leads. Credentials go to the configured host only, wherever that may be."""
+        try:
+            url = here.join(to)
+        except (httpx.InvalidURL, ValueError):
+            raise BadInput(
+                f"{self._where(here)}: leads to {shorten(to)!r}, which is no URL; nothing was read"
+            ) from None
+        if (url.scheme, url.host, url.port, url.userinfo) != (here.scheme, here.host, here.port, here.userinfo):
+            raise BadInput(
+                f"{self._where(here)}: leads to another host, {shorten(url.host)!r}: it gets no credentials; "
+                "nothing was read"
+            )
         return url
 
-    def _where(self, url: str) -> str:
-        return f"connection {self._settings.conn_id!r}, {shorten(urlsplit(url).path)}"
+    def _where(self, url: httpx.URL) -> str:
+        return f"connection {self._settings.conn_id!r}, {shorten(url.path)}"
 
 
 def _dig(page: Any, path: str) -> Any:

@@ -11,12 +11,33 @@ from typing import Any
 import pyarrow as pa
 
 from catalog_sync.connections import Connections
-from catalog_sync.errors import BadInput, shorten
+from catalog_sync.errors import BadInput, CatalogSyncError, Misconfigured, RetryLater, shorten
 from catalog_sync.settings import SqlSourceSettings
-from catalog_sync.sources.base import ROW, Source
+from catalog_sync.sources.base import Source, batch_of, check_names
 
 #: ``include/``, which paths of queries are relative to.
 INCLUDE = Path(__file__).resolve().parents[2]
+#: PEP 249: errors "related to the database's operation and not necessarily under the control of the programmer".
+_PASSING = ("OperationalError", "InterfaceError")
+
+
+def query_text(query: str, base: Path) -> str:
+    """Return the SQL text of a setting: SQL as it is, or what stands in the file when it ends in ``.sql``.
+
+    :param base: the folder of the configuration, searched after ``include/``.
+    :raises Misconfigured: the file does not exist or is not UTF-8.
+    """
+    name = query.strip()
+    if not name.endswith(".sql"):
+        return query
+    places = [folder / name for folder in (INCLUDE, base)]
+    for place in places:
+        if place.is_file():
+            try:
+                return place.read_text(encoding="utf-8").strip().rstrip(";")
+            except UnicodeDecodeError:
+                raise Misconfigured(f"{place}: is not UTF-8") from None
+    raise Misconfigured(f"query = {shorten(query)!r}: no such file; looked for {' and '.join(map(str, places))}")
 
 
 class SqlSource(Source):
@@ -33,72 +54,61 @@ class SqlSource(Source):
         self._connections = connections
         self._base = base
 
-    def query(self) -> str:
-        """Return the SQL text.
-
-        :raises BadInput: the file does not exist or is not UTF-8.
-        """
-        text = self._settings.query
-        if not text.strip().endswith(".sql"):
-            return text
-        places = [folder / text.strip() for folder in (INCLUDE, self._base)]
-        for place in places:
-            if place.is_file():
-                try:
-                    return place.read_text(encoding="utf-8").strip().rstrip(";")
-                except UnicodeDecodeError:
-                    raise BadInput(f"{place}: is not UTF-8") from None
-        raise BadInput(f"query = {shorten(text)!r}: no such file; looked for {' and '.join(map(str, places))}")
-
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of the query, ``chunk_rows`` at a time."""
-        sql = self.query()
+        """Yield the rows of the query, ``chunk_rows`` at a time; a result without rows yields an empty batch.
+
+        :raises BadInput: the database refuses the query.
+        :raises RetryLater: the database does not answer, or breaks off.
+        """
+        sql = query_text(self._settings.query, self._base)
         with self._connections.dbapi(self._settings.conn_id) as connection:
-            cursor = self._cursor(connection)
+            cursor = _cursor(connection)
             try:
                 cursor.execute(sql)
                 yield from self._fetch(cursor)
-            except BadInput:
+            except CatalogSyncError:
                 raise
             except Exception as error:
-                # Drivers share no base class; the text may quote the query, never the credentials.
-                raise BadInput(
-                    f"connection {self._settings.conn_id!r}: {shorten(error, 300)}; nothing was read"
-                ) from None
+                raise self._failure(error) from None
             finally:
                 cursor.close()
 
-    def _cursor(self, connection: Any) -> Any:
-        """Return a cursor that does not fetch everything at once, where the driver has one."""
-        if type(getattr(connection, "driver_connection", connection)).__module__.startswith("psycopg2"):
-            # A named cursor stays on the server, so memory is that of one chunk.
-            cursor = getattr(connection, "driver_connection", connection).cursor(name="catalog_sync")
-            cursor.itersize = self._settings.chunk_rows
-            return cursor
-        return connection.cursor()
+    def _failure(self, error: Exception) -> CatalogSyncError:
+        """Return our error of the driver's. Drivers share no base class, only PEP 249's names."""
+        kind = type(error)
+        # The text may quote the query, never the credentials.
+        text = f"connection {self._settings.conn_id!r}: {kind.__name__}: {shorten(error, 300)}; nothing was read"
+        # SQLite calls a missing table operational, too.
+        passing = kind.__name__ in _PASSING and not kind.__module__.startswith("sqlite3")
+        return RetryLater(text) if passing else BadInput(text)
 
     def _fetch(self, cursor: Any) -> Iterator[pa.RecordBatch]:
         first = 1
-        names: list[str] = []
-        while rows := cursor.fetchmany(self._settings.chunk_rows):
-            names = names or self._names(cursor)
-            columns: list[Any] = [
-                pa.array([_text(value) for value in column], pa.string()) for column in zip(*rows, strict=True)
-            ]
-            columns.append(pa.array(range(first, first + len(rows)), pa.int64()))
-            first += len(rows)
-            yield pa.RecordBatch.from_arrays(columns, names=[*names, ROW])
-
-    def _names(self, cursor: Any) -> list[str]:
-        names = [str(column[0]) for column in cursor.description]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise BadInput(f"connection {self._settings.conn_id!r}: the query returns the column {twice[0]!r} twice")
-        return names
+        while True:
+            rows = cursor.fetchmany(self._settings.chunk_rows)
+            if not rows and first > 1:
+                return
+            names = [str(column[0]) for column in cursor.description]
+            check_names(names, f"connection {self._settings.conn_id!r}: the query")
+            values = [[text_of(value) for value in row] for row in rows]
+            yield batch_of(names, values, range(first, first + len(rows)), "", self.unreadable)
+            first += max(len(rows), 1)
 
 
-def _text(value: Any) -> str | None:
-    """Return a database value as text: numbers as written, without an exponent; dates in ISO form."""
+def _cursor(connection: Any) -> Any:
+    """Return a cursor that does not fetch everything at once, where the driver has one."""
+    driver = getattr(connection, "driver_connection", connection)
+    if type(driver).__module__.startswith("psycopg"):  # 2 or 3
+        # A named cursor stays on the server, so memory is that of one chunk.
+        return driver.cursor(name="catalog_sync")
+    return connection.cursor()
+
+
+def text_of(value: Any) -> str | None:
+    """Return a database value as text: numbers as written (a ``Decimal`` without exponent), dates in ISO form.
+
+    Bytes that are not UTF-8 become lone surrogates, so that their row is found to be unreadable.
+    """
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -107,8 +117,8 @@ def _text(value: Any) -> str | None:
         return format(value, "f")
     if isinstance(value, datetime | date | time):
         return value.isoformat()
-    if isinstance(value, bytes | memoryview):
-        return bytes(value).decode("utf-8", "replace")
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode("utf-8", "surrogateescape")
     if isinstance(value, list | tuple):
-        return "|".join(_text(part) or "" for part in value)
+        return "|".join(text_of(part) or "" for part in value)
     return str(value)
