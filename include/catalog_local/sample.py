@@ -12,7 +12,8 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 STORES = ("SEA-001", "SEA-002", "PDX-001", "NYC-014", "CHI-007")
@@ -24,15 +25,23 @@ _BRANDS = (
     "Alder & Oak", "Bright Harbor", "Casa Luna", "Daily Grove", "Ember Lane", "Fjordal", "Golden Mill", "Hilltop",
     "Iron Kettle", "Juniper", "Kaffa Nord", "Little Orchard", "Mountain Pine", "North Quay", "Old Ferry", "Petit Jour",
 )  # fmt: skip
+#: Department → products, each in any of the department's sizes.
 _PRODUCTS = {
     "Beverages": ("Cold Brew Coffee", "Sparkling Water Lime", "Orange Juice", "Green Tea", "Oat Drink", "Ginger Ale"),
     "Bakery": ("Sourdough Loaf", "Croissant au Beurre", "Rye Crackers", "Blueberry Muffin", "Bagel Sesame"),
     "Dairy": ("Greek Yogurt Plain", "Crème Fraîche", "Aged Cheddar", "Salted Butter", "Skyr Vanilla"),
     "Grocery": ("Basmati Rice", "Tomato Passata", "Extra Virgin Olive Oil", "Penne Rigate", "Chickpeas", "Sea Salt"),
     "Snacks": ("Sea Salt Potato Chips", "Dark Chocolate 70%", "Trail Mix", "Rice Cakes", "Jalapeño Popcorn"),
-    "Household": ("Dish Soap Lemon", "Paper Towels 2 Rolls", "Laundry Detergent", "Sponges 3 Pack"),
+    "Household": ("Dish Soap Lemon", "All-Purpose Cleaner", "Laundry Detergent", "Glass Cleaner"),
 }
-_SIZES = ("250 g", "500 g", "1 kg", "330 ml", "750 ml", "1 l", "12 oz", "16 oz", "6 Pack")
+_SIZES = {
+    "Beverages": ("330 ml", "500 ml", "750 ml", "1 l", "12 fl oz", "6 Pack"),
+    "Bakery": ("2 Pack", "4 Pack", "6 Pack", "10 oz", "400 g"),
+    "Dairy": ("150 g", "200 g", "500 g", "8 oz", "16 oz"),
+    "Grocery": ("250 g", "500 g", "1 kg", "14 oz", "2 lb"),
+    "Snacks": ("45 g", "90 g", "150 g", "6 oz", "Family Size"),
+    "Household": ("500 ml", "1 l", "24 fl oz", "50 fl oz"),
+}
 _TAX = {"Beverages": "A_FOOD_SODA", "Household": "A_GEN_TAX"}
 
 
@@ -88,7 +97,7 @@ def _catalog(rng: random.Random) -> Iterator[_Item]:
     """Yield clean rows, a third of them with what the contract repairs."""
     for number in range(1, ITEMS + 1):
         dept = rng.choice(sorted(_PRODUCTS))
-        brand, product, size = rng.choice(_BRANDS), rng.choice(_PRODUCTS[dept]), rng.choice(_SIZES)
+        brand, product, size = rng.choice(_BRANDS), rng.choice(_PRODUCTS[dept]), rng.choice(_SIZES[dept])
         item = _Item(
             item_no=f"1{number:06d}",
             gtin=_upc(4_100_000_000 + number * 37) if number % 3 else _ean(number * 7919),
@@ -189,6 +198,8 @@ def _next_day(rows: list[_Item], rng: random.Random) -> list[_Item]:
 def _write_erp(path: Path, rows: list[_Item], day: int) -> None:
     path.unlink(missing_ok=True)
     changed = f"2026-11-{19 + day:02d}T02:11:00Z"
+    before = attrgetter("item_no", "gtin", "descr", "dept", "retail", "tax_cd", "store_no")
+    after = attrgetter("brand", "alt_gtins", "gtin_type")
     with closing(sqlite3.connect(path)) as database:
         database.execute(
             "CREATE TABLE items (item_no TEXT, gtin TEXT, descr TEXT, dept TEXT, retail TEXT, tax_cd TEXT, "
@@ -196,15 +207,19 @@ def _write_erp(path: Path, rows: list[_Item], day: int) -> None:
         )
         database.executemany(
             "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            ((*astuple(r)[:7], changed, r.brand, r.alt_gtins, r.gtin_type) for r in rows),
+            ((*before(row), changed, *after(row)) for row in rows),
         )
         database.commit()
 
 
 def _write_merch(path: Path, rows: list[_Item], rng: random.Random) -> int:
-    """Write merchandising's view of some rows: a better title, or a promotional price, or both; and broken lines."""
+    """Write merchandising's view of some rows: a better title, or a promotional price, or both; and broken lines.
+
+    :returns: the rows, broken ones included.
+    """
     written = 0
-    with path.open("w", newline="", encoding="utf-8") as file:
+    # Lone surrogates become the single bytes of a file that was edited in another encoding.
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(("sku", "store", "title", "price"))
         for row in rows:
@@ -213,7 +228,8 @@ def _write_merch(path: Path, rows: list[_Item], rng: random.Random) -> int:
                 price = f"{float(row.retail) * 0.9:.2f}" if rng.random() < 0.7 or not title else ""
                 writer.writerow((row.item_no, row.store_no, title, price))
                 written += 1
-        writer.writerow(("1999999", "SEA-001", "Known to merchandising only", "4.99"))
-        file.write("1000001,SEA-001,one field too many,1.99,oops\r\n")
-        file.write("1000002,SEA-002,Nul\x00byte,1.99\r\n")
-    return written + 3
+        more = [f"199999{n},{store},Known to merchandising only,4.99" for n, store in enumerate(STORES[:3])]
+        more += [f"100000{n},SEA-001,Unquoted comma, so a field too many,1.9{n}" for n in range(3)]
+        more += ["1000003,SEA-002,Nul\x00byte,1.99", "1000004,SEA-002,Caf\udce9 au Lait 250 ml,1.99", "1000005,SEA-002"]
+        file.writelines(f"{line}\r\n" for line in more)
+    return written + len(more)
