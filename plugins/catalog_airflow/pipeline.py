@@ -154,7 +154,9 @@ def account(kind: str) -> dict[str, Any]:
 
 def summary_of(made: dict[str, Any]) -> str:
     """Return the books as one short text, for the run's note."""
+    from catalog_sync.books import COLUMNS
+
     whole = made["total"]
-    told = ", ".join(f"{count:,} {column.replace('_', ' ')}" for column, count in whole.items() if count)
+    told = ", ".join(f"{whole[column]:,} {column.replace('_', ' ')}" for column in COLUMNS if whole.get(column))
     text = f"**{made['state']}**{' (dry run)' if made['dry_run'] else ''}: {told or 'nothing was read'}."
     return "\n\n".join([text, *made["problems"], f"Run `{made['run_id']}`"])
