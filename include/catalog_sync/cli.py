@@ -13,7 +13,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from catalog_sync import books, settings
@@ -23,6 +25,15 @@ from catalog_sync.errors import CatalogSyncError, RetryLater
 from catalog_sync.run import Kind, Options, Run, run_name
 
 OK, INCOMPLETE, WRONG = 0, 1, 2
+#: Column titles in two lines, where one would be wider than its numbers.
+_TITLES = {
+    "acknowledged": "acknow-\nledged",
+    "collapsed": "col-\nlapsed",
+    "suspended": "sus-\npended",
+    "unchanged": "un-\nchanged",
+    "rejected": "re-\njected",
+    "refused": "re-\nfused",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -140,7 +151,10 @@ def _show(made: dict[str, Any], as_json: bool) -> None:
         _print_json(made)
         return
     out = Console()
-    out.print(table_of(made))
+    table = table_of(made)
+    # A number is never cut: a table that is wider than the terminal wraps there.
+    wide = Measurement.get(out, out.options.update(width=1000), table).maximum
+    Console(width=max(out.width, wide)).print(table)
     for source, counts in made["transformed"].items():
         out.print(f"transform of {source}: {counts['before']:,} rows became {counts['after']:,}")
     for late in made["late"]:
@@ -160,11 +174,16 @@ def _show(made: dict[str, Any], as_json: bool) -> None:
 def table_of(made: dict[str, Any]) -> Table:
     """Return the books as a table for a terminal, without the columns that are 0 throughout."""
     lines: dict[str, dict[str, int]] = {**made["stores"], "all": made["total"]}
-    table = Table(title="Books" + (" (dry run)" if made["dry_run"] else ""), title_justify="left")
-    table.add_column("store")
+    table = Table(
+        title="Books" + (" (dry run)" if made["dry_run"] else ""),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("store", no_wrap=True)
     shown = [column for column in books.COLUMNS if column == "read" or any(one[column] for one in lines.values())]
     for column in shown:
-        table.add_column(column.replace("_", " "), justify="right")
+        table.add_column(_TITLES.get(column, column.replace("_", "\n")), justify="right", no_wrap=True)
     for store, one in lines.items():
         if store == "all":
             table.add_section()
