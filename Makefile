@@ -9,7 +9,7 @@ UV := $(BIN)/uv
 
 export PYTHONPATH := include:plugins
 
-.PHONY: help run stop status clean test lint format lock prove
+.PHONY: help run stop status clean test lint format lock prove pythons
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +46,11 @@ lock: $(VENV)/.uv ## compile requirements.txt and requirements-dev.txt from thei
 	@$(UV) pip compile -q --universal --python-version 3.11 --no-header --no-annotate -c requirements.txt \
 	    -o requirements-dev.txt requirements-dev.in
 
-prove: $(VENV)/.dev ## the long proofs (the Celery path needs Debian's redis-server and postgresql)
+prove: $(VENV)/.dev ## the long proofs (the Celery path needs Debian's redis-server)
 	@$(BIN)/python -m pytest tests -m prove -q
+
+pythons: $(VENV)/.uv ## the unit and DAG tests on every supported Python that this machine has
+	@tests/pythons.sh
 
 # --- the virtual environment, made once and again when the requirements change
 
