@@ -90,7 +90,8 @@ def _prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
     rejects = pl.concat([merged.rejects, result.rejects], how="diagonal_relaxed")
     items, rejects, out_of_scope = _narrow(run, result.accepted, rejects)
     counts: Counts = {}
-    _count(counts, "read", merged.rows.select("store_id"), merged.merged_away, merged.rejects.unique("row_id"))
+    read = result.counts.select("store_id", rows="read")
+    _count(counts, "read", read, merged.merged_away, merged.rejects.unique("row_id"))
     _count(counts, "merged_away", merged.merged_away)
     _count(counts, "collapsed", result.collapsed)
     _count(counts, "rejected", rejects.unique("row_id"))

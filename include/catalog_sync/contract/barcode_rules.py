@@ -44,7 +44,7 @@ def judge(
     """Return the frame with its barcodes (``raw`` and ``raw_type``, texts that may be null) repaired, typed and judged.
 
     Added: ``code``; ``kind``, the type (what the length says, or a given one that disagrees; null where there is
-    neither); per rule of ``JUDGED`` a boolean column named by its code, true where it is broken; and ``bare``, ``cell``,
+    neither); per rule of ``JUDGED`` a boolean column named by its code, true where it is broken; ``bare``, ``cell`` and
     ``cleaned``: the text after each repair, for the account of repairs. ``code`` is null where nothing is left; that
     breaks none of these rules. Only distinct barcodes are worked on: a chain's stores share theirs.
 

@@ -28,6 +28,11 @@ _CELLS = ("item_sku", "store_id")
 _FREE = ("standard_price", "brand_name", "product_tax_code", "product_category", "product_subcategory")
 
 
+def store_as_repaired(store_id: pl.Expr) -> pl.Expr:
+    """Return the store id as the rules will have repaired it, so that all rows of a store can be brought together."""
+    return store_id.str.strip_chars().str.replace(INTEGRAL, "${1}")
+
+
 def trim(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
     """Trim the ends of every text but names and barcodes; empty texts become null."""
     spaced = [field for field in _TRIMMED if frame[field].str.contains(r"^\s|\s$").any()]

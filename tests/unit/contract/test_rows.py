@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 import pytest
+
+from catalog_sync.contract.steps import store_as_repaired
 
 X, Y, Z = "4006381333931", "9780306406157", "5000112637922"
 
@@ -144,6 +147,13 @@ def test_the_swap_of_one_store_holds_up_no_other(judge: Any) -> None:
     holders = [(store, sku, gtin(code)) for store in ("S1", "S2") for sku, code in (("A", X), ("B", Y))]
     rows = [row("A", Y), row("B", X), row("A", Y, "S2"), row("B", Z, "S2")]
     assert judge(*rows, holders=holders).waiting.rows() == [("S2", "A")]
+
+
+def test_a_store_is_known_before_its_rows_are_judged(judge: Any) -> None:
+    """The store by which rows are brought together is the one that the contract accepts them under."""
+    for raw in ("12", " 12", "12.0", "12.00 ", "S1\n"):
+        accepted = judge(row("A", store=raw)).accepted["store_id"]
+        assert pl.select(store_as_repaired(pl.lit(raw))).item() == accepted.item()
 
 
 def test_counts_balance_per_store(judge: Any) -> None:
