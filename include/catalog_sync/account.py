@@ -42,7 +42,7 @@ def account(run: Run) -> dict[str, Any]:
     """
     made = gather(run)
     if made["plan"].get("plan_number"):
-        Lease.of(run).release(made["plan"]["plan_number"])
+        Lease.of(run).release(made["plan"]["plan_number"], run.run_id)
     if made["state"] == "complete":
         made = run.lake.once(run.key("books.json"), lambda: made)
     else:

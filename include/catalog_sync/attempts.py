@@ -204,7 +204,7 @@ class Attempts:
         try:
             self.ledger.transact(
                 [
-                    self.lease.renewal(plan_number, now),
+                    self.lease.renewal(plan_number, key.run_id, now),
                     {"Update": halted},
                     {"Put": {"Item": pack(item), "ConditionExpression": fresh}},
                     {"Put": {"Item": pack(pointer)}},

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 900.0
 
 
+_OURS = "#token = :token OR #owner = :owner"
+
+
 @dataclass(frozen=True)
 class Holder:
     """Who holds the lease: ``token`` is the last plan number; ``held_until`` is 0 when it was given up."""
@@ -67,14 +70,18 @@ class Lease:
             if self.ledger.update(*self.key, changes, condition, values):
                 return last.token + 1
 
-    def renewal(self, token: int, now: float) -> dict[str, Any]:
-        """Return the transaction part that renews the lease and holds only while its token is ``token``."""
+    def renewal(self, token: int, owner: str, now: float) -> dict[str, Any]:
+        """Return the transaction part that renews the lease, and that fails once another run has taken it.
+
+        Two tries of one ``plan`` task may each have taken a number, while only one plan of the run stands: the owner
+        then tells that nobody else came between.
+        """
         return {
             "Update": LedgerTable.update_request(
-                *self.key, {"held_until": now + LEASE_SECONDS}, "#token = :token", {"token": token}
+                *self.key, {"held_until": now + LEASE_SECONDS}, _OURS, {"token": token, "owner": owner}
             )
         }
 
-    def release(self, token: int) -> bool:
-        """Give the lease up if ``token`` is still its token; tell whether it was."""
-        return self.ledger.update(*self.key, {"held_until": 0}, "#token = :token", {"token": token})
+    def release(self, token: int, owner: str) -> bool:
+        """Give the lease up unless another run has taken it; tell whether it was ours."""
+        return self.ledger.update(*self.key, {"held_until": 0}, _OURS, {"token": token, "owner": owner})

@@ -67,15 +67,17 @@ def _make(run: Run) -> dict[str, Any]:
     version = Tables(run.lake).version("acknowledged")
     blocked = _blocked(run, number)
     writer = _BatchWriter(run, number)
+    left: list[pl.DataFrame] = []
     for manifest in prepared:
         if manifest["candidates_key"]:
-            due = _due(run.lake.get_frame(manifest["candidates_key"]), blocked, counts)
+            due, kept = _due(run.lake.get_frame(manifest["candidates_key"]), blocked, counts)
             writer.add(due)
+            left.append(kept)
     writer.flush()
     batches = writer.batches
     digest = hashlib.sha256("\n".join(batch["sha256"] for batch in batches).encode()).hexdigest()
     if not dry_run and not batches:
-        Lease.of(run).release(number)
+        Lease.of(run).release(number, run.run_id)
     if not dry_run:
         run.ledger.update(
             f"RUN#{run.run_id}", "RUN", {"plan_number": number, "plan_hash": digest, "batches": len(batches)}
@@ -91,6 +93,7 @@ def _make(run: Run) -> dict[str, Any]:
         "made_at": run.clock.time(),
         "acknowledged_version": version,
         "counts": {store: dict(count) for store, count in counts.items()},
+        "events_key": _put_events(run, left),
         "batch_list": batches,
     }
 
@@ -137,7 +140,17 @@ def _blocked(run: Run, number: int) -> pl.DataFrame:
     return pl.concat([young, planned_rows(run, others)]).unique().with_columns(_blocked=pl.lit(True))
 
 
-def _due(candidates: pl.DataFrame, blocked: pl.DataFrame, counts: Counts) -> pl.DataFrame:
+def _put_events(run: Run, left: list[pl.DataFrame]) -> str | None:
+    """Keep which rows were due and are not sent now, with the reason, for the table of events."""
+    if not any(len(rows) for rows in left):
+        return None
+    key = run.key(f"events/plan-{run.token()}.parquet")
+    run.lake.put_frame(key, pl.concat(left))
+    return key
+
+
+def _due(candidates: pl.DataFrame, blocked: pl.DataFrame, counts: Counts) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows to send, and the events of those that are in doubt or held; count both."""
     marked = candidates.join(blocked, on=list(KEY), how="left", maintain_order="left").with_columns(
         booked=pl.when(pl.col("_blocked").fill_null(False))
         .then(pl.lit("in_doubt"))
@@ -147,7 +160,9 @@ def _due(candidates: pl.DataFrame, blocked: pl.DataFrame, counts: Counts) -> pl.
     )
     for store, booked, rows in marked.group_by("store_id", "booked").len().iter_rows():
         counts.setdefault(store, Counter())[booked] += rows
-    return marked.filter(pl.col("booked") == "planned").drop("_blocked", "booked", "hold")
+    planned = pl.col("booked") == "planned"
+    left = marked.filter(~planned).select(*KEY, what="booked", code="hold", message=pl.lit(""))
+    return marked.filter(planned).drop("_blocked", "booked", "hold"), left
 
 
 def _groups(batches: int, tasks: int) -> list[list[int]]:

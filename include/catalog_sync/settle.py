@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +40,7 @@ def settle(run: Run) -> dict[str, Any]:
     """
     now = run.clock.time()
     attempts = attempts_of(run)
+    _record_unsent(run)
     due = [(attempt, what) for attempt in attempts.open() if (what := _due(run, attempt, now))]
     due.sort(key=lambda pair: (pair[0].plan_number, pair[0].key.batch, pair[0].key.number))
     totals: Counter[str] = Counter()
@@ -131,11 +131,15 @@ def _book_late(run: Run, attempt: Attempt, outcomes: pl.DataFrame) -> None:
     )
 
 
-def record_prepared(run: Run, names: Iterable[str]) -> None:
+def _record_unsent(run: Run) -> None:
     """Add the events of what the run did not send: rejected, suspended, in doubt and held rows."""
-    tables = Tables(run.lake)
-    frames = [run.lake.get_frame(key) for key in names]
+    if not run.lake.exists(run.key("plan.json")):
+        return
+    manifests = [run.plan]
+    for shard in run.lake.get_json(run.key("shards.json"))["shards"]:
+        manifests.append(run.lake.get_json(run.key(f"prepare/{shard['name']}.json")))
+    frames = [run.lake.get_frame(manifest["events_key"]) for manifest in manifests if manifest["events_key"]]
     if frames:
         at = utc(float(run.manifest["started_at"]))
         rows = pl.concat(frames).with_columns(run_id=pl.lit(run.run_id), ingestion_id=pl.lit(""), at=pl.lit(at))
-        add_events(tables, rows)
+        add_events(Tables(run.lake), rows)

@@ -106,7 +106,7 @@ def _mark_sent(run: Run, plan: dict[str, Any], number: int) -> None:
     if run.ledger.update(f"RUN#{run.run_id}", f"BATCH#{number:05d}", changes, "attribute_not_exists(#sent_at)"):
         sent = run.ledger.add(f"RUN#{run.run_id}", "RUN", "batches_sent")
         if sent >= plan["batches"]:
-            Lease.of(run).release(plan["plan_number"])
+            Lease.of(run).release(plan["plan_number"], run.run_id)
 
 
 class _BatchSender:

@@ -234,7 +234,7 @@ def test_a_task_of_an_older_run_sends_nothing_after_a_newer_plan(deployment: Dep
     plan(old)
     from catalog_sync.lease import Lease
 
-    Lease.of(old).release(1)
+    Lease.of(old).release(1, old.run_id)
     deployment.sync("wednesday", [{**r, "descr": "Newer"} for r in ROWS])
     with pytest.raises(Superseded, match=r"run .*-wednesday has made plan 2"):
         upload(deployment.open("monday"), [1])
@@ -303,3 +303,19 @@ def test_a_failed_upload_task_raises_for_the_scheduler(deployment: Deployment) -
     with pytest.raises(UploadFailed, match="batch 1 rows 0–5"):
         upload(run, [1, 2])
     assert deployment.uploads() == 2
+
+
+def test_events_tell_what_became_of_every_row_that_was_not_unchanged(deployment: Deployment) -> None:
+    """Acknowledged, refused, rejected, held and suspended rows, each with its run and code; replaying adds nothing."""
+    deployment.faults(refuse_skus=["SKU-3"])
+    deployment.sync("n1", [row(1, gtin="4011"), row(2, gtin="4012"), row(3)])
+    deployment.sync("n2", [row(1, gtin="4999"), row(2, gtin="4011"), row(3), row(4, gtin="12")])
+    settle(deployment.open("n2"))
+    run = deployment.open("n2")
+    events = Tables(run.lake).read("events", [run.run_id]).select("item_sku", "what", "code").rows()
+    assert events == [
+        ("SKU-1", "acknowledged", ""),
+        ("SKU-2", "held", "BARCODE_WAITS"),
+        ("SKU-3", "suspended", ""),
+        ("SKU-4", "rejected", "BARCODE_LENGTH"),
+    ]

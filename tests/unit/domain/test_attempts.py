@@ -52,16 +52,16 @@ def test_the_lease_goes_to_one_run_at_a_time(attempts: Attempts) -> None:
 
 def test_a_lease_given_up_or_expired_goes_to_the_next_run_with_a_higher_number(attempts: Attempts) -> None:
     """Plan numbers only grow, and a release by a stale owner releases nothing."""
-    attempts.lease.release(1)
+    attempts.lease.release(1, "r1")
     assert attempts.lease.take("r2", NOW) == 2
-    assert not attempts.lease.release(1)
+    assert not attempts.lease.release(1, "r1")
     assert attempts.lease.take("r3", NOW + LEASE_SECONDS + 1) == 3
     assert attempts.lease.read() == Holder(3, "r3", NOW + 2 * LEASE_SECONDS + 1)
 
 
 def test_an_attempt_of_an_older_plan_is_never_recorded(attempts: Attempts) -> None:
     """I4: whoever holds an old plan number sends nothing, and is told by which run it was superseded."""
-    attempts.lease.release(1)
+    attempts.lease.release(1, "r1")
     attempts.lease.take("r2", NOW)
     with pytest.raises(Superseded, match="run r2 has made plan 2"):
         begun(attempts)
@@ -70,9 +70,17 @@ def test_an_attempt_of_an_older_plan_is_never_recorded(attempts: Attempts) -> No
 
 def test_an_attempt_renews_the_lease_even_after_it_was_given_up(attempts: Attempts) -> None:
     """A task cleared after the end may still send while nobody has planned since; it then holds the lease again."""
-    attempts.lease.release(1)
+    attempts.lease.release(1, "r1")
     begun(attempts)
     assert attempts.lease.read().held_until == NOW + LEASE_SECONDS
+
+
+def test_a_run_that_took_two_numbers_still_sends_its_one_plan(attempts: Attempts) -> None:
+    """A plan task that was thought dead may have left the plan that stands, under the lower number of the two."""
+    assert attempts.lease.take("r1", NOW) == 2
+    begun(attempts, plan=1)
+    attempts.lease.release(1, "r1")
+    assert attempts.lease.take("r2", NOW) == 3
 
 
 def test_a_halted_run_sends_nothing_until_the_halt_ends(attempts: Attempts) -> None:

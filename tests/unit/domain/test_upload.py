@@ -242,7 +242,7 @@ def test_a_process_that_died_while_sending_is_resumed_with_a_new_attempt(world: 
 
 def test_a_newer_plan_stops_an_older_task(world: World) -> None:
     """I4: a task of last Monday cleared on Wednesday sends nothing."""
-    Lease.of(world.run).release(1)
+    Lease.of(world.run).release(1, "r1")
     Lease.of(world.run).take("r2", world.clock.time())
     amazon = Amazon(accept)
     with pytest.raises(Superseded, match="run r2 has made plan 2"):
