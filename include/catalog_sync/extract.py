@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -11,12 +12,12 @@ from catalog_sync.contract.codes import Code
 from catalog_sync.contract.frames import REJECTS
 from catalog_sync.mapping import Mapper, load_transform, transform_rows
 from catalog_sync.sources import open_source
-from catalog_sync.sources.base import ROW, Unreadable
+from catalog_sync.sources.base import ROW, Source, Unreadable
 
 if TYPE_CHECKING:
     from catalog_sync.aws import Aws
     from catalog_sync.run import Run
-    from catalog_sync.settings import SourceSettings
+    from catalog_sync.settings import Mapping, SourceSettings
 
 log = logging.getLogger(__name__)
 
@@ -40,22 +41,13 @@ def _extract(run: Run, source_name: str) -> dict[str, Any]:
     settings = run.settings.source(source_name)
     _ = run.manifest  # what the run was asked, and the plan number that stood, before anything is read
     source = open_source(settings, run.connections, run.settings.base, run.clock, lambda: _aws(run, settings))
-    hook = load_transform(settings.transform) if settings.transform else None
-    mapper = Mapper(run.settings.mapping_of(source_name), source_name)
     writer = _StoreWriter(run, source_name)
     read_at, read, rows = run.clock.time(), 0, 0
-    for batch in source.batches():
-        raw = pl.DataFrame(batch)
-        if ROW not in raw.columns:
-            raw = raw.with_columns(pl.int_range(read + 1, read + len(raw) + 1, dtype=pl.Int64).alias(ROW))
-        mapped = mapper.map(raw, source.sparse)
-        read += len(mapped)
-        if hook is not None and settings.transform and len(mapped):
-            mapped = transform_rows(mapped, hook, settings.transform, source_name)
+    for before, mapped in mapped_batches(source, settings, run.settings.mapping_of(source_name)):
+        read += before
         rows += len(mapped)
         writer.add(mapped)
         log.info("%s: %s rows read", source_name, f"{read:,}")
-    mapper.finish()
     writer.flush()
     return {
         "source": source_name,
@@ -69,15 +61,30 @@ def _extract(run: Run, source_name: str) -> dict[str, Any]:
     }
 
 
-def _aws(run: Run, settings: SourceSettings) -> Aws:
-    """Return the account that a file source reads ``s3://`` with: its own connection's, or the run's."""
-    return run.connections.aws(settings.conn_id, run.settings.aws.region) if settings.conn_id else run.aws
+def mapped_batches(source: Source, settings: SourceSettings, mapping: Mapping) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Yield, for each batch of the source, how many rows it had, and what mapping and transform made of them.
+
+    :raises BadInput: the source cannot be read, or only half of it, or it does not fit the mapping or the transform.
+    """
+    hook = load_transform(settings.transform) if settings.transform else None
+    mapper = Mapper(mapping, settings.name)
+    read = 0
+    for batch in source.batches():
+        raw = pl.DataFrame(batch)
+        if ROW not in raw.columns:
+            raw = raw.with_columns(pl.int_range(read + 1, read + len(raw) + 1, dtype=pl.Int64).alias(ROW))
+        mapped = mapper.map(raw, source.sparse)
+        read += len(mapped)
+        if hook is not None and settings.transform and len(mapped):
+            yield len(mapped), transform_rows(mapped, hook, settings.transform, settings.name)
+        else:
+            yield len(mapped), mapped
+    mapper.finish()
 
 
-def _write_unreadable(run: Run, source_name: str, unreadable: list[Unreadable]) -> str | None:
-    if not unreadable:
-        return None
-    frame = pl.DataFrame(
+def unreadable_rows(source_name: str, unreadable: list[Unreadable]) -> pl.DataFrame:
+    """Return the reject lines of the rows that the source could not read."""
+    return pl.DataFrame(
         [
             {
                 "row_id": number,
@@ -91,8 +98,18 @@ def _write_unreadable(run: Run, source_name: str, unreadable: list[Unreadable]) 
         ],
         schema=REJECTS,
     )
+
+
+def _aws(run: Run, settings: SourceSettings) -> Aws:
+    """Return the account that a file source reads ``s3://`` with: its own connection's, or the run's."""
+    return run.connections.aws(settings.conn_id, run.settings.aws.region) if settings.conn_id else run.aws
+
+
+def _write_unreadable(run: Run, source_name: str, unreadable: list[Unreadable]) -> str | None:
+    if not unreadable:
+        return None
     key = run.key(f"rejects/{source_name}-unreadable-{run.token()}.parquet")
-    run.lake.put_frame(key, frame)
+    run.lake.put_frame(key, unreadable_rows(source_name, unreadable))
     return key
 
 
