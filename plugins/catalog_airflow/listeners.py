@@ -58,6 +58,8 @@ def _absent_pools(dag_run: DagRun) -> list[str]:
     from sqlalchemy.orm import object_session
 
     session: Any = object_session(dag_run)
+    if session is None:  # not the scheduler: ``dag.test`` knows no pools
+        return []
     dag: Any = dag_run.dag
     named = {task.pool for task in dag.tasks}
     known = set(session.scalars(select(Pool.pool).where(Pool.pool.in_(named))))
@@ -89,6 +91,8 @@ def _summary(dag_run: DagRun) -> str:
     from sqlalchemy.orm import object_session
 
     session: Any = object_session(dag_run)
+    if session is None:  # not the scheduler: ``dag.test`` keeps no notes
+        return ""
     query = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, key=SUMMARY, limit=1)
     found = session.scalars(query).first()
     return str(XComModel.deserialize_value(found)) if found else ""
