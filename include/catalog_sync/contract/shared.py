@@ -56,7 +56,6 @@ def shared_barcodes(items: pl.DataFrame, claims: pl.DataFrame, holders: pl.DataF
     :param holders: the same of what Amazon acknowledged as active.
     """
     contested = claims.filter(pl.struct("store_id", "gtin14").is_duplicated())
-    contested = contested.filter(pl.col("item_sku").n_unique().over("store_id", "gtin14") > 1)
     entitled = contested.join(holders, on=["store_id", "item_sku", "gtin14"], how="semi")
     losers = contested.join(entitled, on=["store_id", "item_sku", "gtin14"], how="anti")
     barcode = losers.group_by(_KEY).agg(_gtin=pl.col("gtin14").min())

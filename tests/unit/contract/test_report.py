@@ -6,9 +6,10 @@ import csv
 import io
 from typing import Any
 
+import polars as pl
 import pytest
 
-from catalog_sync.contract.report import reject_csv, reject_frame
+from catalog_sync.contract.report import reject_csv, reject_frame, safe_cells
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "＝1", "\0=1"])
@@ -21,6 +22,15 @@ def test_no_cell_begins_like_a_formula(judge: Any, text: str) -> None:
         for cell in line.values():
             assert not cell.lstrip().startswith(("=", "+", "-", "@", "＝")), line
             assert cell.isprintable()
+
+
+@pytest.mark.parametrize("text", ["=1", " =1", "\u2003@x", "\t1", "＋1"])
+def test_a_formula_gets_an_apostrophe(text: str) -> None:
+    """Whatever was not trimmed before is made a text, blanks in front included."""
+    frame = pl.DataFrame({"value": [text, "a=1", None], "source_row": [1, 2, 3]})
+    cells = safe_cells(frame)["value"].to_list()
+    assert cells[0].startswith("'")
+    assert cells[1:] == ["a=1", None]
 
 
 def test_the_csv_is_readable_by_a_spreadsheet(judge: Any) -> None:
