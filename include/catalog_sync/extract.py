@@ -10,6 +10,7 @@ import polars as pl
 
 from catalog_sync.contract.codes import Code
 from catalog_sync.contract.frames import REJECTS
+from catalog_sync.contract.steps import store_as_repaired
 from catalog_sync.mapping import Mapper, load_transform, transform_rows
 from catalog_sync.sources import open_source
 from catalog_sync.sources.base import ROW, Source, Unreadable
@@ -116,7 +117,7 @@ def _write_unreadable(run: Run, source_name: str, unreadable: list[Unreadable]) 
 class _StoreWriter:
     """Collects rows and writes them as one Parquet object per store and flush, under names of its own.
 
-    Rows go by their store id without blanks around it, as the contract will see it, so that all rows of a store meet
+    Rows go by their store id as the contract will have repaired it, so that all rows of a store meet
     in one shard. Rows of no configured store go together, under ``""``: a wrong column taken for the store would else
     make an object for every row.
     """
@@ -140,8 +141,8 @@ class _StoreWriter:
         if not self._rows:
             return
         whole = pl.concat(self._frames, rechunk=True)
-        trimmed = pl.col("store_id").str.strip_chars()
-        store = pl.when(trimmed.is_in(list(self.run.stores))).then(trimmed).otherwise(pl.lit("")).alias(_STORE)
+        repaired = store_as_repaired(pl.col("store_id"))
+        store = pl.when(repaired.is_in(list(self.run.stores))).then(repaired).otherwise(pl.lit("")).alias(_STORE)
         for (name,), rows in whole.with_columns(store).group_by(_STORE, maintain_order=True):
             key = f"{self.folder}/{len(self.files):05d}.parquet"
             self.run.lake.put_frame(key, rows.drop(_STORE))
