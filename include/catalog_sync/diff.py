@@ -60,7 +60,9 @@ def diff(
     )
     often = pl.col("ingestion_ids").list.n_unique() >= SUSPEND_AFTER
     since = pl.when(often).then(pl.lit(utc(now) - SUSPEND_FOR)).otherwise(pl.lit(utc(now) - REST_FOR))
-    suspended = refusals.filter((pl.col("last_seen") > since) & pl.lit(not resend)).select(*KEY, "content_hash", "holder", _suspended=True)
+    suspended = refusals.filter((pl.col("last_seen") > since) & pl.lit(not resend)).select(
+        *KEY, "content_hash", "holder", _suspended=True
+    )
     doubtful = in_doubt.select(*KEY).unique().with_columns(_doubt=pl.lit(True))
     on = list(KEY)
     joined = (
