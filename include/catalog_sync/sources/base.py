@@ -113,7 +113,7 @@ def batch_of(
 
 
 def _arrays(names: Sequence[str], rows: Sequence[Sequence[str | None]]) -> list[Any] | None:
-    """Return the rows' columns, or ``None`` when some value is no text; columns are far cheaper to look at than rows."""
+    """Return the rows' columns, or ``None`` when some value is no text; columns are cheaper to look at than rows."""
     try:
         columns = zip(*rows, strict=True) if rows else ([] for _ in names)
         arrays: list[Any] = [pa.array(column, TEXT) for column in columns]

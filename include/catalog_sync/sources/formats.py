@@ -35,9 +35,7 @@ def read_parquet(stream: Any, name: str, unreadable: list[Unreadable]) -> Iterat
 
 def _parquet_batch(raw: pl.DataFrame, first: int, name: str, unreadable: list[Unreadable]) -> Iterator[pa.RecordBatch]:
     binary = [column for column, kind in raw.schema.items() if kind == pl.Binary]
-    undecoded = [
-        pl.col(column).is_not_null() & pl.col(column).cast(pl.String, strict=False).is_null() for column in binary
-    ]
+    undecoded = [pl.col(column).is_not_null() & _decoded(column).is_null() for column in binary]
     nul = [pl.col(column).str.contains("\0", literal=True).fill_null(False) for column in raw.columns]
     frame = raw.select(
         *(_as_text(column, kind) for column, kind in raw.schema.items()),
@@ -61,7 +59,19 @@ def _as_text(name: str, kind: pl.DataType) -> pl.Expr:
         return column.cast(pl.List(pl.String)).list.join("|")
     if isinstance(kind, pl.Datetime):
         return column.dt.to_string("iso:strict")
-    return column.cast(pl.String, strict=kind != pl.Binary)
+    return _decoded(name) if kind == pl.Binary else column.cast(pl.String)
+
+
+def _decoded(name: str) -> pl.Expr:
+    """Return a binary column as text, null where it is not UTF-8 (a cast would raise for the whole batch)."""
+    return pl.col(name).map_elements(_decode, return_dtype=pl.String)
+
+
+def _decode(value: bytes) -> str | None:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def read_xlsx(stream: Any, name: str, sheet: str | None, unreadable: list[Unreadable]) -> Iterator[pa.RecordBatch]:
