@@ -6,6 +6,7 @@ on order, then the request itself. Every request that names an operation is in t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable
@@ -62,10 +63,14 @@ class Answer:
 
 @dataclass
 class Entry:
-    """One line of the record of requests. ``time`` is real unix seconds, ``status`` 0 for a dropped connection."""
+    """One line of the record of requests. ``time`` is real unix seconds, ``status`` 0 for a dropped connection.
+
+    ``sha256`` is that of the body as it arrived, so that an auditor can tell which payload a request carried.
+    """
 
     time: float
     operation: str
+    sha256: str
     status: int = 0
     items: int = 0
     ingestion_id: str | None = None
@@ -75,7 +80,13 @@ class Entry:
     def public(self) -> dict[str, Any]:
         """Return the line as the control plane shows it, without what does not apply."""
         optional = {"ingestion_id": self.ingestion_id, "account": self.account, "fault": self.fault}
-        known = {"time": self.time, "operation": self.operation, "status": self.status, "items": self.items}
+        known = {
+            "time": self.time,
+            "operation": self.operation,
+            "status": self.status,
+            "items": self.items,
+            "sha256": self.sha256,
+        }
         return {**known, **{key: value for key, value in optional.items() if value is not None}}
 
 
@@ -130,7 +141,8 @@ class Api:
         operation = PATHS.get(request.path.removeprefix(prefix)) if request.path.startswith(prefix) else None
         if operation is None or request.method != "POST":
             return Answer.json(403, {"message": "Missing Authentication Token"})  # as API Gateway does
-        entry = Entry(self._wall() if arrived is None else arrived, operation)
+        digest = hashlib.sha256(request.body).hexdigest()
+        entry = Entry(self._wall() if arrived is None else arrived, operation, digest)
         try:
             answer = self._guarded(request, entry)
             entry.status = answer.status

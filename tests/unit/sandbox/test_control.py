@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -77,6 +78,8 @@ def test_requests(world, item, call):
     assert found[3]["fault"] == "reset_before"
     assert [r["time"] for r in found] == sorted(r["time"] for r in found)
     assert all(isinstance(r["time"], float) for r in found)
+    assert found[0]["sha256"] == hashlib.sha256(accepted.request.content).hexdigest()
+    assert len({r["sha256"] for r in found}) == 4
 
 
 def test_ingestions(world, item, call):
