@@ -124,6 +124,7 @@ class _StoreWriter:
 
     def __init__(self, run: Run, source_name: str) -> None:
         self.run = run
+        self.stores = list(run.stores)
         self.folder = run.key(f"extract/{source_name}-{run.token()}")
         self.files: list[dict[str, Any]] = []
         self._frames: list[pl.DataFrame] = []
@@ -142,7 +143,7 @@ class _StoreWriter:
             return
         whole = pl.concat(self._frames, rechunk=True)
         repaired = store_as_repaired(pl.col("store_id"))
-        store = pl.when(repaired.is_in(list(self.run.stores))).then(repaired).otherwise(pl.lit("")).alias(_STORE)
+        store = pl.when(repaired.is_in(self.stores)).then(repaired).otherwise(pl.lit("")).alias(_STORE)
         for (name,), rows in whole.with_columns(store).group_by(_STORE, maintain_order=True):
             key = f"{self.folder}/{len(self.files):05d}.parquet"
             self.run.lake.put_frame(key, rows.drop(_STORE))

@@ -8,12 +8,14 @@ import polars as pl
 
 from catalog_sync.contract.codes import Code
 from catalog_sync.contract.frames import REJECTS, rejects
+from catalog_sync.contract.steps import store_as_repaired as as_repaired
 from catalog_sync.fields import KEY, TARGETS
 from catalog_sync.settings import MergeSettings
 
 _AWAY = {"store_id": pl.String, "rows": pl.Int64}
 _FIELDS = tuple(target for target in TARGETS if target not in KEY)
-#: The key as it is compared: without the blanks around it, which the contract takes off later.
+#: The key as it is compared: as the contract will have repaired it (it treats SKU and store alike), so that a
+#: spreadsheet's ``12.0`` meets the database's ``12``.
 _KEY = ["_store", "_sku"]
 
 
@@ -21,7 +23,8 @@ _KEY = ["_store", "_sku"]
 class MergeResult:
     """What merging made of the rows; every row that came in is in one of the three, once.
 
-    ``rows``: mapped rows, merged; ``merged_away``: ``store_id`` and how many ``rows`` went into others; ``rejects``:
+    ``rows``: mapped rows, merged; ``merged_away``: ``store_id`` (as repaired) and how many ``rows`` went
+    into others; ``rejects``:
     rows that could not be merged without guessing, with a ``row_id`` that no row of ``rows`` has as its place.
     """
 
@@ -49,7 +52,7 @@ def merge(frames: dict[str, pl.DataFrame], settings: MergeSettings) -> MergeResu
     order = list(settings.precedence)
     whole = pl.concat([frames[name].with_columns(_rank=pl.lit(n, dtype=pl.Int16)) for n, name in enumerate(order)])
     whole = whole.with_row_index("row_id").with_columns(
-        _store=pl.col("store_id").str.strip_chars(), _sku=pl.col("item_sku").str.strip_chars()
+        _store=as_repaired(pl.col("store_id")), _sku=as_repaired(pl.col("item_sku"))
     )
     whole = whole.with_columns(_n=pl.len().over(_KEY), _mine=pl.len().over(*_KEY, "_rank").cast(pl.Int64))
     alone = (pl.col("_n") == pl.col("_mine")) | pl.any_horizontal(pl.col(part).fill_null("") == "" for part in _KEY)
@@ -65,14 +68,14 @@ def merge(frames: dict[str, pl.DataFrame], settings: MergeSettings) -> MergeResu
     merged = _fill(base.join(unclear, on=_KEY, how="anti", maintain_order="left"), givers, order, settings)
     rows = pl.concat([_plain(single), _plain(merged)])
     lines = rejects(
-        rejected.with_columns(row_id=(pl.col("row_id") + len(rows)).cast(pl.UInt32)),
+        rejected.with_columns(row_id=(pl.col("row_id") + len(rows)).cast(pl.UInt32), store_id="_store"),
         pl.lit(True),
         Code.DUPLICATE_KEY,
         "item_sku",
         pl.col("item_sku"),
         "several sources have several rows of this SKU in this store: nothing tells which belong together",
     )
-    return MergeResult(rows, others.group_by("store_id").agg(rows=pl.len().cast(pl.Int64)), lines)
+    return MergeResult(rows, others.group_by(store_id="_store").agg(rows=pl.len().cast(pl.Int64)), lines)
 
 
 def _fill(base: pl.DataFrame, givers: pl.DataFrame, order: list[str], settings: MergeSettings) -> pl.DataFrame:

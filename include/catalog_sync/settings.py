@@ -183,7 +183,7 @@ class FileSourceSettings(_Source):
     path: str
     format: Literal["csv", "tsv", "jsonl", "parquet", "xlsx"]
     encoding: str = "utf-8"
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    delimiter: str | None = Field(default=None, pattern=r'^[^"\r\n]$')
     sheet: str | None = None
     conn_id: str | None = None
 

@@ -23,7 +23,7 @@ TEXT = pa.large_string()
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """A row that could not be read: its number (from 1), its file, and why, with what could be seen of it."""
 
