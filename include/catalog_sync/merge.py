@@ -23,9 +23,9 @@ _KEY = ["_store", "_sku"]
 class MergeResult:
     """What merging made of the rows; every row that came in is in one of the three, once.
 
-    ``rows``: mapped rows, merged; ``merged_away``: ``store_id`` (as repaired) and how many ``rows`` went
-    into others; ``rejects``:
-    rows that could not be merged without guessing, with a ``row_id`` that no row of ``rows`` has as its place.
+    ``rows``: mapped rows, merged; ``merged_away``: ``store_id`` (as repaired) and how many ``rows`` went into
+    others; ``rejects``: rows that could not be merged without guessing, with a ``row_id`` that no row of ``rows`` has
+    as its place.
     """
 
     rows: pl.DataFrame

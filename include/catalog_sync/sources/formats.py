@@ -29,7 +29,7 @@ def read_parquet(stream: Any, name: str, unreadable: list[Unreadable]) -> Iterat
             first += batch.num_rows
         if first == 1:
             yield batch_of(file.schema_arrow.names, [], [], name, unreadable)
-    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         raise BadInput(f"{name}: cannot be read as Parquet: {shorten(error, 200)}; nothing was read") from None
 
 

@@ -96,7 +96,7 @@ class HttpSource(Source):
             try:
                 good.append((number, text_row(row)))
             except ValueError as error:
-                self.unreadable.append(Unreadable(number, "", f"is {error}", shorten(row)))
+                self.unreadable.append(Unreadable(number, "", f"is no row: {error}", shorten(row)))
         for first in range(0, len(good), BATCH_ROWS):
             chunk = good[first : first + BATCH_ROWS]
             yield rows_batch([row for _, row in chunk], [number for number, _ in chunk], "", self.unreadable)

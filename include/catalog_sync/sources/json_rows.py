@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from catalog_sync.errors import BadInput, shorten
-from catalog_sync.sources.base import BATCH_ROWS, Unreadable, batch_of, check_names, visible
+from catalog_sync.sources.base import BATCH_ROWS, Unreadable, batch_of, check_names, fault, visible
 from catalog_sync.sources.lines import Lines
 
 Row = dict[str, str | None]
@@ -21,9 +21,11 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def text_row(value: Any) -> Row:
-    """Return a JSON object as a row of text; ``ValueError`` when it is no object."""
+    """Return a JSON object as a row of text; ``ValueError`` when it is no object, or its keys are no text."""
     if not isinstance(value, dict):
         raise ValueError(f"a JSON {type(value).__name__}, not an object")
+    if why := fault("".join(value)):
+        raise ValueError(f"a key {why}")
     return {key: _text(one) for key, one in value.items()}
 
 

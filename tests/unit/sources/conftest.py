@@ -33,7 +33,7 @@ class Read:
 def read_source(source: Source) -> Read:
     """Read the source to its end."""
     frames = [pl.DataFrame(batch) for batch in source.batches()]
-    return Read(pl.concat(frames, how="diagonal"), source.unreadable, source)
+    return Read(pl.concat(frames, how="diagonal") if frames else pl.DataFrame(), source.unreadable, source)
 
 
 def _no_aws() -> Any:

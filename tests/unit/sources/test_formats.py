@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import polars as pl
 import pytest
 
-from catalog_sync.errors import BadInput
+from catalog_sync.errors import BadInput, CatalogSyncError
 from catalog_sync.sources.base import ROW
 
 
@@ -34,6 +36,7 @@ def test_jsonl_keeps_numbers_as_written(read) -> None:
         (b"[1]", "is no JSON object: a JSON list"),
         (b'{"sku": "a\\u0000"}', "holds a NUL"),
         (b'{"sku": "caf\xe9"}', "holds bytes that are not utf-8"),
+        (b'{"sku": "2", "caf\xe9": "1"}', "is no JSON object: a key holds bytes that are not utf-8"),
         (b'{"sku": "\\ud800"}', "holds bytes that are not utf-8"),
         (b"[" * 100_000, "is no JSON object"),
     ],
@@ -172,3 +175,24 @@ def test_a_sheet_with_a_header_alone(read, make_xlsx) -> None:
     got = read(make_xlsx([["sku", "gtin"]]), "x.xlsx", sheet="Items")
     assert got.rows.is_empty()
     assert "gtin" in got.rows.columns
+
+
+@pytest.mark.parametrize("name", ["x.xlsx", "x.parquet", "x.csv", "x.csv.gz", "x.jsonl"])
+def test_damaged_files_give_rows_or_an_error_of_ours(read, make_xlsx, name) -> None:
+    """Whatever bytes are changed or cut off, nothing else comes out (a library's panic would end the worker)."""
+    whole = {
+        "x.xlsx": make_xlsx([["sku", "gtin"], ["1", 4011.0], ["2", "x"]]),
+        "x.parquet": parquet(pl.DataFrame({"sku": ["1", "2"], "price": [1.5, None], "more": [["a"], None]})),
+        "x.csv": 'sku,name\n"1","é ""x"""\n2,b\n'.encode() * 3,
+        "x.csv.gz": gzip.compress(b"sku,name\n" + b"1,a\n" * 50, mtime=0),
+        "x.jsonl": '{"sku": "1é", "n": [1.0, "x"]}\n'.encode() * 3,
+    }[name]
+    chance = random.Random(7)
+    for _ in range(200):
+        data = bytearray(whole)
+        for _ in range(chance.choice([1, 1, 3, 20])):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        if chance.random() < 0.2:
+            del data[chance.randrange(len(data)) :]
+        with suppress(CatalogSyncError):
+            read(bytes(data), name)
