@@ -34,5 +34,5 @@ DEFAULT_ARGS: dict[str, Any] = {
 DAGRUN_TIMEOUT = timedelta(hours=20)
 
 #: What may start a run. Not Airflow's own backfill: a past night cannot be synced again, since sources only show today.
-#: ``backfill_catalog`` sends chosen stores or SKUs again instead.
-ALLOWED_RUN_TYPES = ("scheduled", "manual")
+#: ``backfill_catalog`` sends chosen stores or SKUs again instead. Follow-up runs are ``operator_triggered``.
+ALLOWED_RUN_TYPES = ("scheduled", "manual", "operator_triggered")

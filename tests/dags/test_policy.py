@@ -23,7 +23,9 @@ def problems_of(dag: Any) -> list[str]:
         "max_active_runs: must be 1; one run sends at a time": dag.max_active_runs == 1,
         "catchup: must be off; sources only show today": dag.catchup is False and "catchup=" in file.read_text(),
         "dagrun_timeout: set it, or a hanging run blocks the next night": dag.dagrun_timeout is not None,
-        "allowed_run_types: must leave out Airflow's backfill": dag.allowed_run_types == {"scheduled", "manual"},
+        "allowed_run_types: must leave out Airflow's backfill": (
+            bool(dag.allowed_run_types) and not {"backfill", "asset_triggered"} & set(dag.allowed_run_types)
+        ),
         "doc_md: must be the module's docstring, with what to do when the run is red": (
             bool(dag.doc_md) and "When it is red" in dag.doc_md
         ),
