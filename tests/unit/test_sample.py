@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 from moto import mock_aws
+from tests.e2e import independent_books
+from tests.e2e.independent_record import Lake, RawSource
 
 from catalog_local.sample import REFUSED, STORES, check_digit, write_sample
 from catalog_sync import settings
@@ -46,12 +48,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def books(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the dry run leaves what it made."""
+    return tmp_path_factory.mktemp("lake")
+
+
+@pytest.fixture(scope="module")
+def books(folder: Path, lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The books of a dry run of the sample configuration on the sample."""
     work = tmp_path_factory.mktemp("run")
     raw = yaml.safe_load(settings.DEFAULT_CONFIG.read_text(encoding="utf-8"))
     raw["stores"] = {"ids": list(STORES)}
-    raw["lake"] = str(work / "lake")
+    raw["lake"] = str(lake)
     for source in raw["sources"]:
         if source["kind"] == "file":
             source["path"] = str(folder / "merch_items.csv")
@@ -116,6 +124,16 @@ def test_it_fills_four_batches_in_five_stores(books: dict[str, Any]) -> None:
     assert 50 < books["total"]["rejected"] < 300
     assert books["total"]["collapsed"] > 0
     assert books["total"]["merged_away"] > 3_000
+
+
+def test_a_second_program_comes_to_the_same_books(books: dict[str, Any], folder: Path, lake: Path) -> None:
+    """Counted anew from the files themselves: read, merged away, collapsed, rejected and planned, store by store."""
+    sources = [
+        RawSource("merch", folder / "merch_items.csv", "store", "sku"),
+        RawSource("erp", folder / "erp.sqlite", "store_no", "item_no", "items"),
+    ]
+    mine, problems = independent_books.books(Lake(str(lake)), "runs/sample", "", sources)
+    assert problems + independent_books.differences(mine, books["stores"]) == []
 
 
 def test_what_amazon_refuses_is_sent(folder: Path) -> None:
