@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow as pa
 
 from catalog_sync.errors import BadInput, Misconfigured, shorten
 from catalog_sync.fields import PROVENANCE, TARGETS
 from catalog_sync.settings import Expression, Mapping
 from catalog_sync.sources import load_object
-from catalog_sync.sources.base import FILE, ROW
+from catalog_sync.sources.base import FILE, ROW, TEXT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,9 +141,10 @@ def transform_rows(rows: pl.DataFrame, hook: Transform, name: str, source: str) 
             f"{where} returned other columns than it got; unknown: {shorten(', '.join(unknown)) or 'none'}; missing: "
             f"{', '.join(missing) or 'none'}. It must return each of {', '.join(TARGETS)} once"
         )
-    text = {
-        column: pl.Series(_texts(made[column]), dtype=pl.String) for column in (*TARGETS, "source") if column in columns
-    }
+    try:
+        text = {column: _texts(made[column]) for column in (*TARGETS, "source") if column in columns}
+    except UnicodeEncodeError as error:
+        raise BadInput(f"{where} returned text that cannot be written as UTF-8: {shorten(error)}") from None
     frame = pl.DataFrame(text)
     number = _numbers(made["source_row"], where) if "source_row" in columns else [None] * len(frame)
     given = pl.col("source") if "source" in columns else pl.lit(None, dtype=pl.String)
@@ -153,9 +155,13 @@ def transform_rows(rows: pl.DataFrame, hook: Transform, name: str, source: str) 
     )
 
 
-def _texts(column: pd.Series[Any]) -> list[str | None]:
-    missing = column.isna()
-    return [None if none else str(value) for value, none in zip(column, missing, strict=True)]
+def _texts(column: pd.Series[Any]) -> pl.Series:
+    """Return the column as text; what is not text yet is written as Python writes it."""
+    try:
+        made: Any = pl.from_arrow(pa.array(column, TEXT, from_pandas=True))
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        made = [None if none else str(value) for value, none in zip(column, column.isna(), strict=True)]
+    return pl.Series(made, dtype=pl.String)
 
 
 def _numbers(column: pd.Series[Any], where: str) -> list[int | None]:

@@ -129,6 +129,7 @@ def test_a_hook_may_leave_things_alone(hook) -> None:
         (lambda f: None, "transform = 'm:f' returned NoneType, not a pandas DataFrame"),
         (lambda f: f["nothing"], "transform = 'm:f' raised KeyError: 'nothing'"),
         (lambda f: f.assign(source_row="a"), "returned a source_row that is no number"),
+        (lambda f: f.assign(item_name=["\ud800", "b", 1]), "returned text that cannot be written as UTF-8"),
     ],
 )
 def test_a_hook_that_breaks_the_rules_is_bad_input(hook, message) -> None:
