@@ -10,6 +10,7 @@ import polars as pl
 
 from catalog_sync.contract.codes import Code
 from catalog_sync.contract.frames import REJECTS
+from catalog_sync.contract.report import reject_csv
 from catalog_sync.contract.steps import store_as_repaired
 from catalog_sync.mapping import Mapper, load_transform, transform_rows
 from catalog_sync.sources import open_source
@@ -109,9 +110,11 @@ def _aws(run: Run, settings: SourceSettings) -> Aws:
 def _write_unreadable(run: Run, source_name: str, unreadable: list[Unreadable]) -> str | None:
     if not unreadable:
         return None
-    key = run.key(f"rejects/{source_name}-unreadable-{run.token()}.parquet")
-    run.lake.put_frame(key, unreadable_rows(source_name, unreadable))
-    return key
+    name = run.key(f"rejects/{source_name}-unreadable-{run.token()}")
+    rows = unreadable_rows(source_name, unreadable)
+    run.lake.put_frame(f"{name}.parquet", rows)
+    run.lake.put(f"{name}.csv", reject_csv(rows))
+    return f"{name}.parquet"
 
 
 class _StoreWriter:
