@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -16,8 +17,11 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from tests.e2e import independent_books
 
-from catalog_local.environment import CHECKOUT
+from catalog_local.environment import CHECKOUT, airflow_environment
+from catalog_local.ports import Ports
+from catalog_local.state import State
 
 HOST = "127.0.0.1"
 NAMES = ("PORT", "SANDBOX_PORT", "AWS_PORT")
@@ -50,6 +54,19 @@ class Machine:
         """Read JSON Lines of the sandbox's own record."""
         answer = httpx.get(f"http://{HOST}:{self.ports['SANDBOX_PORT']}{path}", timeout=60, trust_env=False)
         return [json.loads(line) for line in answer.text.splitlines()]
+
+    def books(self, printed: str) -> dict[str, int]:
+        """Return the total line of the books of the run that a ``make run`` has printed."""
+        [run_id] = [line.split()[1] for line in printed.splitlines() if line.startswith("  Run ")]
+        ports = Ports(*(self.ports[name] for name in NAMES))
+        done = subprocess.run(
+            [sys.executable, "-m", "catalog_sync", "books", run_id, "--json"],
+            env=airflow_environment(State(self.folder), ports, os.environ),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return dict(json.loads(done.stdout)["total"])
 
     def uploads(self) -> int:
         """How many upload requests Amazon has seen."""
@@ -87,25 +104,34 @@ def first(machine: Machine) -> subprocess.CompletedProcess[str]:
     return machine.type("run")
 
 
-def total_of(printed: str) -> dict[str, int]:
-    """Return the line "all" of the printed books by column."""
-    lines = [line for line in printed.splitlines() if line.startswith(("┃", "│"))]
-    rows = [[cell.strip() for cell in line.strip("┃│").replace("┃", "│").split("│")] for line in lines]
-    [whole] = [row for row in rows if row[0] == "all"]
-    return {column: int(cell.replace(",", "")) for column, cell in zip(rows[0][1:], whole[1:], strict=True)}
-
-
 def test_a_first_run_sends_the_sample_and_prints_its_books(
     machine: Machine, first: subprocess.CompletedProcess[str]
 ) -> None:
     """It succeeds, the printed books balance, and Amazon has exactly the rows that they call acknowledged."""
     assert first.returncode == 0, first.stdout + first.stderr
-    books = total_of(first.stdout)
+    assert "complete: run" in first.stdout
+    books = machine.books(first.stdout)
     assert books["read"] >= 30_000
     assert books["planned"] == books["sent"] == books["acknowledged"] + books["refused"]
     assert len(machine.sandbox("/sandbox/catalog")) == books["acknowledged"]
     assert machine.uploads() >= 4
     assert f"http://{HOST}:{machine.ports['PORT']}" in first.stdout
+
+
+def test_a_second_program_computes_the_same_books(
+    machine: Machine, first: subprocess.CompletedProcess[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the sources, the lake and Amazon's own record, by a program that shares no code with the sync."""
+    found = re.search(r"complete: run (\S+),", first.stdout)
+    assert found, first.stdout
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", DEFAULT_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", DEFAULT_SECRET)
+    sample = machine.folder / "sample"
+    arguments = ["--lake", "s3://acme-catalog/jwo", "--endpoint", f"http://{HOST}:{machine.ports['AWS_PORT']}"]
+    arguments += ["--sandbox", f"http://{HOST}:{machine.ports['SANDBOX_PORT']}", "--run", found[1]]
+    arguments += ["--source", f"merch={sample / 'merch_items.csv'},store,sku"]
+    arguments += ["--source", f"erp={sample / 'erp.sqlite'},store_no,item_no,items"]
+    assert independent_books.main(arguments) == 0
 
 
 def test_the_run_is_noted_in_airflow(machine: Machine, first: subprocess.CompletedProcess[str]) -> None:
@@ -149,7 +175,7 @@ def test_a_second_run_sends_nothing(machine: Machine, first: subprocess.Complete
     second = machine.type("run")
     assert second.returncode == 0, second.stdout + second.stderr
     assert machine.uploads() == sent
-    assert total_of(second.stdout)["unchanged"] == total_of(first.stdout)["acknowledged"]
+    assert machine.books(second.stdout)["unchanged"] == machine.books(first.stdout)["acknowledged"]
     assert {file["pid"] for file in _known(machine)} <= before
 
 
