@@ -22,6 +22,7 @@ from tests.e2e import independent_books
 from catalog_local.environment import CHECKOUT, airflow_environment
 from catalog_local.ports import Ports
 from catalog_local.state import State
+from catalog_sandbox.config import DEFAULT_KEY, DEFAULT_SECRET
 
 HOST = "127.0.0.1"
 NAMES = ("PORT", "SANDBOX_PORT", "AWS_PORT")
