@@ -35,7 +35,7 @@ ACKNOWLEDGED, REFUSED, UNKNOWN = "acknowledged", "refused", "unknown"
 #: Codes of our own, for rows whose end the report does not tell.
 NOT_LISTED, CONTRADICTED, NO_STATUS = "NOT_IN_REPORT", "LISTED_TWICE", "NO_ITEM_STATUS"
 
-_SUCCESS = "SUCCESS"
+_SUCCESS, _FAILED = "SUCCESS", "FAILED"
 _ITEMS = {key: pl.String for key in ("item_sku", "store_id", "status", "error_code", "error_message")}
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
@@ -183,7 +183,8 @@ def outcomes(report: Report, sent: pl.DataFrame) -> pl.DataFrame:
 
     Adds the text columns ``outcome``, ``code`` and ``message``, never null. A row is
 
-    - listed as ``SUCCESS``: acknowledged; with any other status: refused, its code kept (U14); without one: unknown;
+    - listed as ``SUCCESS``: acknowledged; as ``FAILED``: refused, its code kept, whatever it is (U14); with any other
+      status or none: unknown, since nobody can say whether Amazon has applied the row;
     - listed twice with different outcomes: unknown;
     - not listed: acknowledged only if the report lists nothing but failures, each of a row that was sent, and its
       summary agrees with that; otherwise unknown.
@@ -212,7 +213,7 @@ def _judged(report: Report) -> pl.DataFrame:
         *KEY,
         outcome=pl.when(status == _SUCCESS)
         .then(pl.lit(ACKNOWLEDGED))
-        .when(status != "")
+        .when(status == _FAILED)
         .then(pl.lit(REFUSED))
         .otherwise(pl.lit(UNKNOWN)),
         code=pl.when((error != "") | (status == _SUCCESS))

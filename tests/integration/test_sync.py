@@ -319,3 +319,14 @@ def test_events_tell_what_became_of_every_row_that_was_not_unchanged(deployment:
         ("SKU-3", "suspended", ""),
         ("SKU-4", "rejected", "BARCODE_LENGTH"),
     ]
+
+
+def test_an_item_status_that_no_document_names_proves_nothing(deployment: Deployment) -> None:
+    """The row is unknown and dirty: when the source goes back, the old content is sent again."""
+    deployment.sync("n1", ROWS)
+    deployment.faults(rates={"report_unknown_fields": 1.0})
+    made = deployment.sync("n2", [{**r, "descr": "Changed"} for r in ROWS])
+    deployment.faults()
+    assert made["total"]["unknown"] > 0
+    deployment.sync("n3", ROWS)
+    assert deployment.catalog() == {(r["store_no"], r["item_no"]): r["descr"] for r in ROWS}

@@ -273,15 +273,15 @@ def test_a_sku_ends_in_each_store_on_its_own() -> None:
         ("FAILED", "E1", ("refused", "E1")),
         ("FAILED", None, ("refused", "FAILED")),
         ("FAILED", "", ("refused", "FAILED")),
-        ("PARTIAL", None, ("refused", "PARTIAL")),
-        ("WARNING", "W2", ("refused", "W2")),
+        ("PARTIAL", None, ("unknown", "PARTIAL")),
+        ("WARNING", "W2", ("unknown", "W2")),
         (None, None, ("unknown", "NO_ITEM_STATUS")),
         (None, "E1", ("unknown", "E1")),
         ("", None, ("unknown", "NO_ITEM_STATUS")),
     ],
 )
 def test_each_item_status(status: Any, code: str | None, end: tuple[str, str]) -> None:
-    """Unknown states count as failures and keep their code (U14); no state at all proves nothing."""
+    """Unknown codes are kept and count as failures (U14); an unknown status, or none, proves nothing."""
     assert ends(outcomes(report([entry("A", status, code=code)]), sent("A")))["A"] == end
 
 
