@@ -9,13 +9,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import obstore
 import zstandard
-from obstore.exceptions import AlreadyExistsError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from catalog_sync.aws import Aws
@@ -68,12 +69,14 @@ class Lake:
 
     def put(self, key: str, data: bytes) -> None:
         """Write the object, replacing what was there."""
-        obstore.put(self._store, key, data)
+        with self._allowed(key):
+            obstore.put(self._store, key, data)
 
     def create(self, key: str, data: bytes) -> bool:
         """Write the object unless there is one; tell whether it was written."""
         try:
-            obstore.put(self._store, key, data, mode="create")
+            with self._allowed(key):
+                obstore.put(self._store, key, data, mode="create")
         except AlreadyExistsError:
             return False
         return True
@@ -84,7 +87,8 @@ class Lake:
         :raises BadInput: there is no such object.
         """
         try:
-            result = obstore.get(self._store, key)
+            with self._allowed(key):
+                result = obstore.get(self._store, key)
         except (NotFoundError, FileNotFoundError):
             raise BadInput(f"{self.url(key)}: there is no such object in the lake") from None
         if result.meta["size"] > MAX_OBJECT_BYTES:
@@ -94,7 +98,8 @@ class Lake:
     def exists(self, key: str) -> bool:
         """Tell whether there is such an object."""
         try:
-            obstore.head(self._store, key)
+            with self._allowed(key):
+                obstore.head(self._store, key)
         except (NotFoundError, FileNotFoundError):
             return False
         return True
@@ -104,6 +109,17 @@ class Lake:
         for chunk in obstore.list(self._store, prefix):
             for meta in chunk:
                 yield meta["path"]
+
+    @contextmanager
+    def _allowed(self, key: str) -> Iterator[None]:
+        """Turn a refusal into an error that no retry can mend."""
+        try:
+            yield
+        except (PermissionDeniedError, UnauthenticatedError):
+            raise Misconfigured(
+                f"{self.url(key)}: S3 refuses us; the AWS connection needs s3:GetObject, s3:PutObject and "
+                "s3:ListBucket on the lake's bucket, and the use of its key (see include/cloudformation/catalog-sync.yaml)"
+            ) from None
 
     # --- JSON manifests
 

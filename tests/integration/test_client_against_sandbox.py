@@ -295,7 +295,7 @@ def test_from_subscription_to_outcome(sandbox: Sandbox, api: CatalogApi) -> None
     sqs = client(sandbox, "sqs")
     queue = sqs.create_queue(QueueName="JWOCatalogIngestionStatusQueue")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    httpx.post(f"{sandbox.control_url}/sandbox/subscribe", json={"queue_arn": arn}).raise_for_status()
+    httpx.post(f"{sandbox.control_url}/sandbox/subscribe", json={"queueArn": arn}).raise_for_status()
 
     with httpx.Client() as http:
         certificates = Certificates(http, SETTINGS.results.certificate_hosts, TOPIC)
