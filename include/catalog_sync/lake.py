@@ -118,7 +118,7 @@ class Lake:
         except (PermissionDeniedError, UnauthenticatedError):
             raise Misconfigured(
                 f"{self.url(key)}: S3 refuses us; the AWS connection needs s3:GetObject, s3:PutObject and "
-                "s3:ListBucket on the lake's bucket, and the use of its key (see include/cloudformation/catalog-sync.yaml)"
+                "s3:ListBucket on the bucket, and the use of its key (include/cloudformation/catalog-sync.yaml)"
             ) from None
 
     # --- JSON manifests
