@@ -53,7 +53,7 @@ def settle(run: Run) -> dict[str, Any]:
             mine = frame.filter((pl.col("run_id") == attempt.key.run_id) & (pl.col("attempt") == attempt.key.name))
             counts = Counter(dict(mine.group_by("outcome").len().iter_rows()))
             totals += counts
-            if attempt.key.run_id != run.run_id and what == "settle":
+            if what == "settle" and _is_late(run, attempt, now):
                 late += 1
                 _book_late(run, attempt, mine)
             if what == "settle":
@@ -119,6 +119,19 @@ def add_events(tables: Tables, events: pl.DataFrame) -> None:
 def _with_events(before: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
     whole = pl.concat([before, added.select(pl.col(name).cast(kind) for name, kind in EVENTS.items())]).unique()
     return whole.sort("item_sku", "store_id", "at", "what", "code", "ingestion_id")
+
+
+def _is_late(run: Run, attempt: Attempt, now: float) -> bool:
+    """Tell whether the books of the attempt's own run are closed, so that its outcomes belong into this run's.
+
+    Another run that is under way (a backfill beside the night) books its own rows, whoever settles them.
+    """
+    other = attempt.key.run_id
+    if other == run.run_id:
+        return False
+    if now - attempt.sent_at > run.settings.results.give_up_after.total_seconds():
+        return True
+    return any(run.lake.exists(f"runs/{other}/{name}.json") for name in ("books", "books-incomplete"))
 
 
 def _book_late(run: Run, attempt: Attempt, outcomes: pl.DataFrame) -> None:

@@ -330,3 +330,25 @@ def test_an_item_status_that_no_document_names_proves_nothing(deployment: Deploy
     assert made["total"]["unknown"] > 0
     deployment.sync("n3", ROWS)
     assert deployment.catalog() == {(r["store_no"], r["item_no"]): r["descr"] for r in ROWS}
+
+
+def test_outcomes_that_another_run_settles_are_booked_once(deployment: Deployment) -> None:
+    """While a run is under way its rows are in its own books, even if the hourly job settled them first."""
+    from catalog_sync.account import account
+    from catalog_sync.extract import extract
+
+    deployment.write(ROWS)
+    night = deployment.open("night")
+    extract(night, "erp")
+    prepare(night, shards(night)[0])
+    plan(night)
+    upload(night, [1])
+    hourly = deployment.open("hourly", Options(kind=Kind.COLLECT))
+    collector = Collector(hourly)
+    while not collector.step().waiting:
+        pass
+    collector.archive()
+    assert (settle(hourly)["settled"], settle(deployment.open("night"))["settled"]) == (1, 0)
+    made = account(deployment.open("night"))
+    assert (made["state"], made["total"]["acknowledged"]) == ("complete", 10)
+    assert (gather(hourly)["state"], gather(hourly)["late"]) == ("complete", [])
