@@ -102,7 +102,7 @@ def test_a_night_and_a_night_without_changes(nights: Nights) -> None:
 
 def test_one_failed_batch(nights: Nights) -> None:
     """The other batches are collected and acknowledged; the run fails and says that three rows failed."""
-    nights.deployment.write(ROWS)
+    nights.deployment.write(ROWS[:9])  # three batches of three: which one meets the fault does not matter
     nights.deployment.faults(script=[{"fault": "server_error_final"}])
     made = nights.run()
     assert nights.state == "failed"
@@ -110,7 +110,7 @@ def test_one_failed_batch(nights: Nights) -> None:
     assert (nights.tasks["collect_results"], nights.tasks["settle"], nights.tasks["account"]) == (
         {"success"}, {"success"}, {"failed"},
     )  # fmt: skip
-    assert (made["state"], made["total"]["acknowledged"], made["total"]["failed"]) == ("incomplete", 7, 3)
+    assert (made["state"], made["total"]["acknowledged"], made["total"]["failed"]) == ("incomplete", 6, 3)
 
 
 def test_every_batch_failed(nights: Nights) -> None:
