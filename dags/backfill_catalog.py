@@ -45,14 +45,14 @@ SETTINGS = load()
     params={
         "stores": Param(
             [],
-            type="array",
+            type=["array", "null"],
             items={"type": "string", "minLength": 1},
             title="Stores",
             description="Only these store ids, one per line. Empty: all stores.",
         ),
         "skus": Param(
             [],
-            type="array",
+            type=["array", "null"],
             items={"type": "string", "minLength": 1},
             title="SKUs",
             description="Only these SKUs, one per line. Empty: all SKUs of the stores.",

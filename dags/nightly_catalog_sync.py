@@ -56,7 +56,7 @@ SETTINGS = load()
     params={
         "stores": Param(
             [],
-            type="array",
+            type=["array", "null"],
             items={"type": "string", "minLength": 1},
             title="Stores",
             description="Only these store ids, one per line. Empty: all stores.",

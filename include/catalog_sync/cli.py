@@ -165,7 +165,7 @@ def _show(made: dict[str, Any], as_json: bool) -> None:
             out.print(f"{what}: {_flat(made[what])}", highlight=False)
     color = {"complete": "green", "incomplete": "yellow"}.get(made["state"], "red")
     plan = made["plan"]
-    planned = f", plan {plan['plan_number']} of {plan['batches']} batches" if plan else ""
+    planned = f", plan {plan['plan_number']}, {plan['batches']} batches" if plan else ""
     out.print(f"[{color}]{made['state']}[/]: run {made['run_id']}{planned}", highlight=False)
     for problem in made["problems"]:
         out.print(f"  {problem}", highlight=False)

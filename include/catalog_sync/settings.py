@@ -295,6 +295,13 @@ class Settings(_Frozen):
         if len(names) > 1 and sorted(self.merge.precedence) != sorted(names):
             raise ValueError("merge.precedence: with several sources it must name each of them once")
         _known_targets({target: "" for target in self.merge.fields})
+        for source in self.sources:
+            lacking = sorted({"item_sku", "store_id"} - set(self.mapping_of(source.name)))
+            if lacking and not source.transform:
+                raise ValueError(
+                    f"source {source.name!r}: its mapping has no {' and no '.join(lacking)}, so none of its rows could "
+                    "be told apart: map each to a column or an expression, or name a transform that fills it"
+                )
         return self
 
     def source(self, name: str) -> SourceSettings:

@@ -37,6 +37,7 @@ SETTINGS = Settings.model_validate(
         "lake": "lake",
         "results": {"queue": "q", "topic_arn": TOPIC, "certificate_hosts": ["127.0.0.1"]},
         "sources": [{"name": "erp", "kind": "file", "path": "x.csv", "format": "csv"}],
+        "mapping": {"item_sku": "sku", "store_id": "store"},
     }
 )
 

@@ -21,6 +21,7 @@ def settings(tmp_path, **stores: Any) -> Settings:
         {
             "retailer": "acme", "stores": stores, "lake": "x", "results": {"queue": "q", "topic_arn": "t"},
             "sources": [{"name": "erp", "kind": "file", "path": "x", "format": "csv"}], "base": tmp_path,
+            "mapping": {"item_sku": "sku", "store_id": "store"},
         }
     )  # fmt: skip
 

@@ -289,6 +289,7 @@ def settings() -> Settings:
             "lake": "lake",
             "results": {"queue": "q", "topic_arn": "arn:aws:sns:us-east-1:123456789012:T"},
             "sources": [{"name": "erp", "kind": "file", "path": "x.csv", "format": "csv"}],
+            "mapping": {"item_sku": "sku", "store_id": "store"},
         }
     )
 

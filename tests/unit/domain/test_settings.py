@@ -21,6 +21,7 @@ MINIMAL: dict[str, Any] = {
     "lake": "lake",
     "results": {"queue": "q", "topic_arn": "arn:aws:sns:us-east-1:1:t"},
     "sources": [{"name": "erp", "kind": "file", "path": "x.csv", "format": "csv"}],
+    "mapping": {"item_sku": "sku", "store_id": "store"},
 }
 
 
@@ -56,6 +57,7 @@ def test_the_minimal_file_is_enough(tmp_path: Path) -> None:
         ({"stores": {}}, r"stores: give exactly one of"),
         ({"sources": []}, r"sources: .*at least 1"),
         ({"sources": [*MINIMAL["sources"], *MINIMAL["sources"]]}, r"the name 'erp' is used twice"),
+        ({"mapping": {"store_id": "s"}}, r"source 'erp': its mapping has no item_sku"),
         ({"merge": {"precedence": ["pos"]}}, r"merge\.precedence: 'pos' is not a source"),
         ({"retailer": "a/b"}, r"retailer = 'a/b'"),
     ],

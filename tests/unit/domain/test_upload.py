@@ -66,6 +66,7 @@ class World:
                 "retailer": "acme", "stores": {"ids": ["A", "B"]}, "lake": "x",
                 "results": {"queue": "q", "topic_arn": "t"},
                 "sources": [{"name": "erp", "kind": "file", "path": "x", "format": "csv"}],
+                "mapping": {"item_sku": "sku", "store_id": "store"},
             }
         )  # fmt: skip
         self.clock = clock

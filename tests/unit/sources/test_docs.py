@@ -42,7 +42,8 @@ def test_the_examples_work(monkeypatch, clock, tmp_path) -> None:
     (batch,) = source.batches()
     assert batch.num_rows == 1
     assert [row.reason for row in source.unreadable] == ["is torn"]
-    raw = pl.DataFrame({"item_no": ["1"], "brand": ["B"], "descr": ["d"], "cents": ["950"], "__row": [1]})
+    columns = {"item_no": "1", "store_no": "A", "brand": "B", "descr": "d", "cents": "950", "__row": 1}
+    raw = pl.DataFrame([columns])
     mapped = Mapper(settings.mapping, "pos").map(raw)
     assert mapped.select("item_sku", "item_name", "standard_price").rows() == [("1", "B d", "9.5")]
     names: dict[str, Any] = {}
