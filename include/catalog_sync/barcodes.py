@@ -91,7 +91,10 @@ def with_gtin14(barcodes: pl.DataFrame) -> pl.DataFrame:
 
 
 def gtin14s(items: pl.DataFrame) -> pl.DataFrame:
-    """Return ``store_id``, ``item_sku`` and ``gtin14`` of each barcode of the items, main and additional, once."""
+    """Return ``store_id``, ``item_sku`` and ``gtin14`` of each barcode of the items, main and additional.
+
+    A barcode that an item has twice is given twice.
+    """
     main = items.select("store_id", "item_sku", code="external_product_id", kind="external_product_id_type")
     more = (
         items.filter(pl.col(ADDITIONAL).list.len() > 0)
@@ -105,5 +108,4 @@ def gtin14s(items: pl.DataFrame) -> pl.DataFrame:
         )
     )
     both = pl.concat([main, more]) if len(more) else main
-    found = with_gtin14(both).select("store_id", "item_sku", "gtin14")
-    return found.unique(maintain_order=True) if len(more) else found
+    return with_gtin14(both).select("store_id", "item_sku", "gtin14")

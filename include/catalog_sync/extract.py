@@ -130,25 +130,26 @@ class _StoreWriter:
         self.stores = list(run.stores)
         self.folder = run.key(f"extract/{source_name}-{run.token()}")
         self.files: list[dict[str, Any]] = []
-        self._frames: list[pl.DataFrame] = []
+        self._parts: dict[str, list[pl.DataFrame]] = {}
         self._rows = 0
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take the rows, and write when there are many."""
-        self._frames.append(rows)
+        repaired = store_as_repaired(pl.col("store_id"))
+        store = pl.when(repaired.is_in(self.stores)).then(repaired).otherwise(pl.lit("")).alias(_STORE)
+        parts = rows.with_columns(store).partition_by(_STORE, maintain_order=True, include_key=False, as_dict=True)
+        for (name,), part in parts.items():
+            self._parts.setdefault(name, []).append(part)
         self._rows += len(rows)
         if self._rows >= FLUSH_ROWS:
             self.flush()
 
     def flush(self) -> None:
         """Write what was collected."""
-        if not self._rows:
-            return
-        whole = pl.concat(self._frames, rechunk=True)
-        repaired = store_as_repaired(pl.col("store_id"))
-        store = pl.when(repaired.is_in(self.stores)).then(repaired).otherwise(pl.lit("")).alias(_STORE)
-        for (name,), rows in whole.with_columns(store).group_by(_STORE, maintain_order=True):
-            key = f"{self.folder}/{len(self.files):05d}.parquet"
-            self.run.lake.put_frame(key, rows.drop(_STORE))
-            self.files.append({"store": str(name), "key": key, "rows": len(rows)})
-        self._frames, self._rows = [], 0
+        first = len(self.files)
+        for number, (store, parts) in enumerate(self._parts.items(), first):
+            rows = pl.concat(parts)
+            key = f"{self.folder}/{number:05d}.parquet"
+            self.run.lake.put_frame(key, rows)
+            self.files.append({"store": store, "key": key, "rows": len(rows)})
+        self._parts, self._rows = {}, 0

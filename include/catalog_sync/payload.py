@@ -28,7 +28,7 @@ def with_payload(items: pl.DataFrame) -> pl.DataFrame:
 
 def body(item_jsons: pl.Series) -> bytes:
     """Return the request body of the items, given as a series of their JSON texts."""
-    return (HEAD + ",".join(item_jsons.to_list()) + TAIL).encode()
+    return f"{HEAD}{item_jsons.str.join(',').item()}{TAIL}".encode()
 
 
 def overhead(items: int) -> int:

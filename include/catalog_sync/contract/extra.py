@@ -8,13 +8,15 @@ from catalog_sync.barcodes import with_gtin14
 from catalog_sync.contract.barcode_rules import JUDGED, MESSAGES, judge, repair_steps
 from catalog_sync.contract.book import Book
 from catalog_sync.contract.codes import Code
-from catalog_sync.contract.steps import internal
+from catalog_sync.contract.policy import Policy
+from catalog_sync.contract.steps import internal, is_internal
 from catalog_sync.fields import ADDITIONAL, ADDITIONAL_TEXT
 
 #: Amazon takes at most this many further barcodes of one SKU (``upload_catalog``).
 MOST = 50
-_LINE = ("store_id", "item_sku", "source", "source_row")
 _LIST = pl.List(pl.Struct({"external_product_id": pl.String, "external_product_id_type": pl.String}))
+#: What the judgement depends on. A chain's stores share it, so only distinct ones are worked on.
+_CLAIM = [ADDITIONAL_TEXT, "external_product_id", "external_product_id_type"]
 
 
 def extras(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
@@ -25,39 +27,41 @@ def extras(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
     given = frame.filter(pl.col(ADDITIONAL_TEXT).str.contains(r"[^|\s]"))
     if given.is_empty():
         return frame.with_columns(pl.lit([], dtype=_LIST).alias(ADDITIONAL))
-    policy = book.policy
-    judged = judge(
-        _entries(given),
-        ambiguous=policy.ambiguous,
-        pad=policy.repairs(Code.BARCODE_PADDED),
-        cells=policy.repairs(Code.NUMERIC_CELL),
-    )
-    message = "an entry has a type but no barcode"
-    book.broken(judged, pl.col("code").is_null(), Code.BARCODE_EXTRA, ADDITIONAL, "entry", message)
-    for code in JUDGED:
-        # What only warns of a main barcode only warns here.
-        booked = code if policy.warns(code) else Code.BARCODE_EXTRA
-        book.broken(judged, pl.col(code), booked, ADDITIONAL, "entry", f"{code}: {MESSAGES[code]}")
-    for code, before, after in repair_steps():
-        book.repaired(judged, code, ADDITIONAL, before, after)
-    internal(judged, book, ADDITIONAL, "entry")
-    _once(judged, given, book)
-    _few(judged, book)
-    lists = judged.group_by("row_id", maintain_order=True).agg(
+    claims = given.select(_CLAIM).unique(maintain_order=True).with_row_index("claim")
+    judged = _judged(claims, book.policy)
+    _book(given, claims, judged, book)
+    lists = judged.group_by("claim", maintain_order=True).agg(
         pl.struct(
             external_product_id=pl.col("code").fill_null(""), external_product_id_type=pl.col("kind").fill_null("")
         ).alias(ADDITIONAL)
     )
-    joined = frame.join(lists, on="row_id", how="left", maintain_order="left")
+    lists = claims.join(lists, on="claim").drop("claim")
+    joined = frame.join(lists, on=_CLAIM, how="left", nulls_equal=True, maintain_order="left")
     return joined.with_columns(pl.col(ADDITIONAL).fill_null(pl.lit([], dtype=_LIST)).cast(_LIST))
 
 
-def _entries(given: pl.DataFrame) -> pl.DataFrame:
+def _judged(claims: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Return a line per entry of each claim, judged; ``again``: it stands twice; ``n``: the claim's entries."""
+    judged = judge(
+        _entries(claims),
+        ambiguous=policy.ambiguous,
+        pad=policy.repairs(Code.BARCODE_PADDED),
+        cells=policy.repairs(Code.NUMERIC_CELL),
+    )
+    main = with_gtin14(claims.select("claim", code="external_product_id", kind="external_product_id_type"))
+    sound = with_gtin14(judged.with_row_index("entry_id").filter(pl.col("code").is_not_null()))
+    sound = sound.join(main.select("claim", main="gtin14"), on="claim", how="left", maintain_order="left")
+    again = (pl.col("gtin14") == pl.col("main")).fill_null(False) | pl.struct("claim", "gtin14").is_duplicated()
+    twice = sound.filter(again)["entry_id"]
+    return judged.with_columns(
+        again=pl.int_range(pl.len(), dtype=pl.UInt32).is_in(twice.implode()), n=pl.len().over("claim")
+    )
+
+
+def _entries(claims: pl.DataFrame) -> pl.DataFrame:
     """Return a line per entry, with its text (``entry``), its barcode (``raw``) and its type (``raw_type``)."""
     entries = (
-        given.select(
-            "row_id", "store_id", "item_sku", "source", "source_row", entry=pl.col(ADDITIONAL_TEXT).str.split("|")
-        )
+        claims.select("claim", entry=pl.col(ADDITIONAL_TEXT).str.split("|"))
         .explode("entry")
         .with_columns(pl.col("entry").str.strip_chars())
         .filter(pl.col("entry") != "")
@@ -67,21 +71,30 @@ def _entries(given: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _once(judged: pl.DataFrame, given: pl.DataFrame, book: Book) -> None:
-    """Book barcodes that stand twice, or are the main one again, compared as GTIN-14."""
-    main = given.select("row_id", code="external_product_id", kind="external_product_id_type")
-    main = with_gtin14(main).select("row_id", main="gtin14")
-    sound = with_gtin14(judged.filter(pl.col("code").is_not_null()))
-    sound = sound.join(main, on="row_id", how="left", maintain_order="left")
-    again = (pl.col("gtin14") == pl.col("main")).fill_null(False) | pl.struct("row_id", "gtin14").is_duplicated()
-    book.broken(sound, again, Code.BARCODE_EXTRA, ADDITIONAL, "entry", "stands twice, or is the main barcode")
+def _book(given: pl.DataFrame, claims: pl.DataFrame, judged: pl.DataFrame, book: Book) -> None:
+    """Book what was found in the claims for each row that makes them."""
+    policy = book.policy
+    limit = min(policy.limit(Code.BARCODE_EXTRA, MOST), MOST)
+    sound = pl.col("raw").eq_missing(pl.col("code")) & ~pl.any_horizontal(*JUDGED, "again") & (pl.col("n") <= limit)
+    found = judged.filter(pl.col("code").is_null() | ~sound | is_internal())
+    if found.is_empty():
+        return
+    rows = given.select("row_id", "store_id", "item_sku", "source", "source_row", *_CLAIM)
+    found = claims.join(found, on="claim", maintain_order="right")
+    lines = rows.join(found, on=_CLAIM, nulls_equal=True, maintain_order="left_right")
 
+    def broken(where: pl.Expr, message: str, code: Code = Code.BARCODE_EXTRA) -> None:
+        book.broken(lines, where, code, ADDITIONAL, "entry", message)
 
-def _few(judged: pl.DataFrame, book: Book) -> None:
-    limit = min(book.policy.limit(Code.BARCODE_EXTRA, MOST), MOST)
-    many = judged.group_by("row_id", maintain_order=True).agg(
-        pl.len().alias("n"), *(pl.col(name).first() for name in _LINE)
-    )
-    many = many.with_columns(pl.col("n").cast(pl.String).alias("shown"))
+    broken(pl.col("code").is_null(), "an entry has a type but no barcode")
+    for code in JUDGED:
+        # What only warns of a main barcode only warns here.
+        broken(pl.col(code), f"{code}: {MESSAGES[code]}", code if policy.warns(code) else Code.BARCODE_EXTRA)
+    for code, before, after in repair_steps():
+        book.repaired(lines, code, ADDITIONAL, before, after)
+    internal(lines, book, ADDITIONAL, "entry")
+    broken(pl.col("again"), "stands twice, or is the main barcode")
+    many = lines.filter(pl.col("n") > limit).unique("row_id", maintain_order=True)
+    many = many.with_columns(shown=pl.col("n").cast(pl.String))
     message = f"more than {limit} further barcodes"
-    book.broken(many, pl.col("n") > limit, Code.BARCODE_EXTRA, ADDITIONAL, "shown", message)
+    book.broken(many, pl.lit(True), Code.BARCODE_EXTRA, ADDITIONAL, "shown", message)

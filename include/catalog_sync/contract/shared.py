@@ -55,7 +55,8 @@ def shared_barcodes(items: pl.DataFrame, claims: pl.DataFrame, holders: pl.DataF
     :param claims: ``store_id``, ``item_sku``, ``gtin14`` of the items' barcodes (``barcodes.gtin14s``).
     :param holders: the same of what Amazon acknowledged as active.
     """
-    contested = claims.filter(pl.struct("store_id", "gtin14").is_duplicated())
+    contested = claims.filter(pl.struct("store_id", "gtin14").is_duplicated()).unique()
+    contested = contested.filter(pl.struct("store_id", "gtin14").is_duplicated())
     entitled = contested.join(holders, on=["store_id", "item_sku", "gtin14"], how="semi")
     losers = contested.join(entitled, on=["store_id", "item_sku", "gtin14"], how="anti")
     barcode = losers.group_by(_KEY).agg(_gtin=pl.col("gtin14").min())

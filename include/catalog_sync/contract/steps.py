@@ -35,7 +35,8 @@ def store_as_repaired(store_id: pl.Expr) -> pl.Expr:
 
 def trim(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
     """Trim the ends of every text but names and barcodes; empty texts become null."""
-    spaced = [field for field in _TRIMMED if frame[field].str.contains(r"^\s|\s$").any()]
+    trimmed = frame.select((pl.col(field).str.strip_chars() != pl.col(field)).any() for field in _TRIMMED)
+    spaced = [field for field in _TRIMMED if trimmed[field].item()]
     frame = frame.with_columns(pl.col(field).alias(f"_raw_{field}") for field in spaced)
     frame = frame.with_columns(pl.col(field).str.strip_chars() for field in spaced)
     for field in spaced:
@@ -68,20 +69,26 @@ def names(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
         Code.NAME_LENGTH: f"is longer than {limit} characters",
     }
     made = text.names(frame[field], limit, [rule for rule in text.NAME_RULES if policy.repairs(rule)])
-    frame = frame.join(made, left_on=field, right_on="raw", how="left", maintain_order="left")
-    frame = frame.with_columns(_blank=pl.col(field).str.strip_chars().fill_null("") == "")
+    blank = pl.col("raw").str.strip_chars().fill_null("") == ""
+    written = pl.col(Code.NAME_ASCII).str.contains(r"[A-Za-z0-9]") & pl.col("name").str.contains(r"[\p{L}\p{N}]")
+    changed = pl.any_horizontal(pl.col(f"before_{rule}") != pl.col(rule) for rule in text.NAME_RULES)
+    made = made.with_columns(blank=blank, unwritten=~blank & ~written).with_columns(
+        found=changed | pl.col("blank") | pl.col("unwritten")
+    )
+    whole = made.select(pl.col("raw").alias(field), "name", "found")
+    frame = frame.join(whole, on=field, how="left", nulls_equal=True, maintain_order="left")
+    lines = frame.filter("found").drop("name").join(made, left_on=field, right_on="raw", nulls_equal=True)
+    lines = lines.sort("row_id")
     for rule, message in messages.items():
         if policy.repairs(rule):
-            book.repaired(frame, rule, field, f"before_{rule}", rule)
+            book.repaired(lines, rule, field, f"before_{rule}", rule)
         else:
             changes = pl.col(f"before_{rule}") != pl.col(rule)
-            book.broken(frame, changes & ~pl.col("_blank"), rule, field, field, message)
-    written = pl.col(Code.NAME_ASCII).str.contains(r"[A-Za-z0-9]") & pl.col("name").str.contains(r"[\p{L}\p{N}]")
+            book.broken(lines, changes & ~pl.col("blank"), rule, field, field, message)
     message = "has no letter or digit that can be written in ASCII"
-    book.broken(frame, ~pl.col("_blank") & ~written, Code.NAME_ASCII, field, field, message)
-    book.broken(frame, pl.col("_blank"), Code.REQUIRED, field, field, "must not be empty")
-    frame = frame.with_columns(pl.col("name").alias(field))
-    return frame.drop("name", "_blank", *text.NAME_RULES, *(f"before_{rule}" for rule in text.NAME_RULES))
+    book.broken(lines, pl.col("unwritten"), Code.NAME_ASCII, field, field, message)
+    book.broken(lines, pl.col("blank"), Code.REQUIRED, field, field, "must not be empty")
+    return frame.with_columns(pl.col("name").alias(field)).drop("name", "found")
 
 
 def barcodes(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
@@ -104,20 +111,25 @@ def barcodes(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
     return frame.drop(judged.columns)
 
 
-def internal(frame: pl.DataFrame, book: Book, field: str, shown: str) -> None:
-    """Book the in-store and variable-weight numbers among barcodes ``code`` of type ``kind`` (GS1: prefix 2)."""
+def is_internal() -> pl.Expr:
+    """Tell whether the barcode ``code`` of type ``kind`` is an in-store or variable-weight number (GS1: prefix 2)."""
     code, kind = pl.col("code"), pl.col("kind")
     thirteen = kind.is_in(["EAN", "EAN8"]) | ((kind == "UPC") & (code.str.len_bytes() == 12))
-    found = (thirteen & code.str.starts_with("2")) | ((kind == "GTIN") & code.str.contains(r"^.(?:2|02)"))
+    return (thirteen & code.str.starts_with("2")) | ((kind == "GTIN") & code.str.contains(r"^.(?:2|02)"))
+
+
+def internal(frame: pl.DataFrame, book: Book, field: str, shown: str) -> None:
+    """Book the in-store and variable-weight numbers among the barcodes."""
     message = "is an in-store or variable-weight number (prefix 2): other stores may use it for something else"
-    lines = frame.filter(found & pl.col("raw").is_not_null())
+    lines = frame.filter(is_internal() & pl.col("raw").is_not_null())
     book.broken(lines, pl.lit(True), Code.BARCODE_INTERNAL, field, shown, message)
 
 
 def prices(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
     """Write prices canonically; an absent price stays absent."""
     field, code = "standard_price", Code.PRICE_FORMAT
-    frame = frame.with_columns(_price=text.price(pl.col(field)))
+    distinct = frame.select(field).unique().with_columns(_price=text.price(pl.col(field)))
+    frame = frame.join(distinct, on=field, how="left", nulls_equal=True, maintain_order="left")
     message = "must be a non-negative number with a dot and at most two decimals"
     book.broken(frame, pl.col(field).is_not_null() & pl.col("_price").is_null(), code, field, field, message)
     if book.policy.repairs(code):

@@ -88,7 +88,7 @@ def names(values: pl.Series, limit: int, repairing: Collection[Code]) -> pl.Data
     :returns: ``raw``; per rule of ``NAME_RULES`` a column named by its code with the text the rule asks for, and
         ``before_<code>`` with the text it judged; ``name``, the name after all repairs.
     """
-    frame = values.drop_nulls().unique().to_frame("raw").with_columns(name=pl.col("raw"))
+    frame = values.unique().to_frame("raw").with_columns(name=pl.col("raw"))
     for rule in NAME_RULES:
         frame = frame.with_columns(
             pl.col("name").alias(f"before_{rule}"), _ruled(frame["name"], rule, limit).alias(rule)
