@@ -13,6 +13,7 @@ from catalog_sync.contract.frames import REJECTS
 from catalog_sync.contract.report import reject_csv
 from catalog_sync.contract.steps import store_as_repaired
 from catalog_sync.mapping import Mapper, load_transform, transform_rows
+from catalog_sync.parallel import in_threads
 from catalog_sync.sources import open_source
 from catalog_sync.sources.base import ROW, Source, Unreadable
 
@@ -146,10 +147,12 @@ class _StoreWriter:
 
     def flush(self) -> None:
         """Write what was collected."""
-        first = len(self.files)
-        for number, (store, parts) in enumerate(self._parts.items(), first):
-            rows = pl.concat(parts)
-            key = f"{self.folder}/{number:05d}.parquet"
-            self.run.lake.put_frame(key, rows)
-            self.files.append({"store": store, "key": key, "rows": len(rows)})
+        self.files += in_threads(self._write, enumerate(self._parts.items(), len(self.files)))
         self._parts, self._rows = {}, 0
+
+    def _write(self, numbered: tuple[int, tuple[str, list[pl.DataFrame]]]) -> dict[str, Any]:
+        number, (store, parts) = numbered
+        rows = pl.concat(parts)
+        key = f"{self.folder}/{number:05d}.parquet"
+        self.run.lake.put_frame(key, rows)
+        return {"store": store, "key": key, "rows": len(rows)}

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: More than this from one object is refused on reading: no object we write comes near it.
 MAX_OBJECT_BYTES = 4 * 1024**3
+#: Rows that Parquet encodes at a time; it bounds the memory that writing a frame takes.
+ROW_GROUP = 50_000
 
 
 class Lake:
@@ -148,7 +150,7 @@ class Lake:
     def put_frame(self, key: str, frame: pl.DataFrame) -> None:
         """Write the frame as Parquet (zstd)."""
         buffer = io.BytesIO()
-        frame.write_parquet(buffer, compression="zstd", compression_level=1)
+        frame.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=ROW_GROUP)
         self.put(key, buffer.getvalue())
 
     def get_frame(self, key: str, columns: list[str] | None = None) -> pl.DataFrame:

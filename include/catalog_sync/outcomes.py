@@ -10,6 +10,8 @@ import polars as pl
 from catalog_sync import reports
 from catalog_sync.attempts import Attempt, State
 from catalog_sync.clock import utc
+from catalog_sync.fields import KEY
+from catalog_sync.payload import items_of
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -26,18 +28,24 @@ _WHOLE = {
 
 
 def outcomes_of(run: Run, attempt: Attempt) -> pl.DataFrame:
-    """Return the planned rows of the attempt with what became of each.
+    """Return the items of the attempt as they were sent, with what became of each.
 
-    Columns beside those of a planned row: ``run_id``, ``attempt`` (its name), ``batch``, ``plan_number``,
-    ``ingestion_id``, ``sent_at``, ``resolved_at``, ``outcome``, ``code``, ``message``. An attempt that was REJECTED
-    has no rows: they were sent again. The same frame is kept in the run's prefix, once the end is known.
+    Columns beside those of the item and of a planned row: ``run_id``, ``attempt`` (its name), ``batch``,
+    ``plan_number``, ``ingestion_id``, ``sent_at``, ``resolved_at``, ``outcome``, ``code``, ``message``. An attempt that
+    was REJECTED has no rows: they were sent again. All but the items' fields is kept in the run's prefix, once the end
+    is known.
     """
+    batch = run.of(attempt.key.run_id).plan["batch_list"][attempt.key.batch - 1]
+    sent = slice(attempt.start, attempt.start if attempt.state is State.REJECTED else attempt.stop)
+    items = items_of(run.lake.get_compressed(batch["key"]))[sent]
+    return _ended(run, attempt, batch["rows_key"], sent).hstack(items.drop(KEY))
+
+
+def _ended(run: Run, attempt: Attempt, rows_key: str, sent: slice) -> pl.DataFrame:
     name = f"runs/{attempt.key.run_id}/outcomes/{attempt.key.name}.parquet"
     if run.lake.exists(name):
         return run.lake.get_frame(name)
-    plan = run.of(attempt.key.run_id).plan
-    rows = run.lake.get_frame(plan["batch_list"][attempt.key.batch - 1]["rows_key"])
-    rows = rows.slice(attempt.start, 0 if attempt.state is State.REJECTED else attempt.rows)
+    rows = run.lake.get_frame(rows_key)[sent]
     # A refusal in the answer itself has no ingestion id; its attempt stands for one among the distinct refusals.
     ingestion_id = attempt.ingestion_id or f"request:{attempt.key.pointer}"
     frame = _judged(run, attempt, rows).with_columns(

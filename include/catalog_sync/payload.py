@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
 import polars as pl
 import polars_hash as plh
 
-from catalog_sync.fields import ITEM_FIELDS
+from catalog_sync.fields import ADDITIONAL, ITEM_FIELDS
+
+BARCODES = pl.List(pl.Struct({"external_product_id": pl.String, "external_product_id_type": pl.String}))
+#: The columns of an item frame.
+ITEM = {field: BARCODES if field == ADDITIONAL else pl.String() for field in ITEM_FIELDS}
 
 #: Hex digits kept of the SHA-256 of an item's JSON: 128 bits, far beyond chance for any catalog.
 HASH_DIGITS = 32
@@ -29,6 +35,11 @@ def with_payload(items: pl.DataFrame) -> pl.DataFrame:
 def body(item_jsons: pl.Series) -> bytes:
     """Return the request body of the items, given as a series of their JSON texts."""
     return f"{HEAD}{item_jsons.str.join(',').item()}{TAIL}".encode()
+
+
+def items_of(payload: bytes) -> pl.DataFrame:
+    """Return the item frame whose ``body`` the payload is."""
+    return pl.read_json(io.BytesIO(payload[len(HEAD) - 1 : -1]), schema=ITEM)
 
 
 def overhead(items: int) -> int:

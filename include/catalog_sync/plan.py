@@ -15,6 +15,7 @@ from catalog_sync.doubt import doubtful_rows, planned_rows
 from catalog_sync.errors import RetryLater
 from catalog_sync.fields import KEY
 from catalog_sync.lease import Lease
+from catalog_sync.parallel import in_threads
 from catalog_sync.payload import body, overhead
 from catalog_sync.tables import Tables
 
@@ -186,18 +187,18 @@ class _BatchWriter:
             rows = pl.concat([self.rest, rows])
         api = self.run.settings.api
         pieces = list(cut(rows["item_bytes"], api.max_items, api.max_bytes))
-        for start, stop in pieces[:-1]:
-            self._write(rows[start:stop])
+        numbered = enumerate((rows[start:stop] for start, stop in pieces[:-1]), len(self.batches) + 1)
+        self.batches += in_threads(self._write, numbered)
         self.rest = rows[pieces[-1][0] :] if pieces else rows
 
     def flush(self) -> None:
         """Write the last, partly filled batch."""
         if self.rest is not None and not self.rest.is_empty():
-            self._write(self.rest)
+            self.batches.append(self._write((len(self.batches) + 1, self.rest)))
         self.rest = None
 
-    def _write(self, rows: pl.DataFrame) -> None:
-        number = len(self.batches) + 1
+    def _write(self, batch: tuple[int, pl.DataFrame]) -> dict[str, Any]:
+        number, rows = batch
         # A plan number of its own keeps a process thought dead from writing over what a later try has planned.
         folder = self.run.key(f"batches/{self.number:06d}")
         if self.number == 0:
@@ -209,14 +210,12 @@ class _BatchWriter:
         key, rows_key = f"{folder}/{number:05d}.json.zst", f"{folder}/{number:05d}.rows.parquet"
         self.run.lake.put_compressed(key, payload)
         self.run.lake.put_frame(rows_key, rows.drop("item_json", "item_bytes").with_row_index("position"))
-        self.batches.append(
-            {
-                "number": number,
-                "key": key,
-                "rows_key": rows_key,
-                "sha256": hashlib.sha256(payload).hexdigest(),
-                "items": len(rows),
-                "bytes": len(payload),
-                "ranges": [{"store": store, "start": start, "stop": stop} for store, start, stop in ranges.iter_rows()],
-            }
-        )
+        return {
+            "number": number,
+            "key": key,
+            "rows_key": rows_key,
+            "sha256": hashlib.sha256(payload).hexdigest(),
+            "items": len(rows),
+            "bytes": len(payload),
+            "ranges": [{"store": store, "start": start, "stop": stop} for store, start, stop in ranges.iter_rows()],
+        }

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ROW = {**dict.fromkeys(TARGETS, pl.String()), "source": pl.String(), "source_row": pl.Int64()}
+#: What is kept of a row that may have to be sent. Its fields are in ``item_json``.
+_CANDIDATE = [*KEY, "source", "source_row", "item_json", "item_bytes", "content_hash", "action", "hold"]
 Counts = dict[str, Counter[str]]
 
 
@@ -110,7 +112,7 @@ def _prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
         "repaired": dict(repaired),
         "warned": dict(result.warnings.group_by("code").len().iter_rows()),
         "rejected": dict(rejects.group_by("code").len().iter_rows()),
-        "candidates_key": _put(run, shard, "rows", candidates.drop("holder")),
+        "candidates_key": _put(run, shard, "rows", candidates.select(_CANDIDATE)),
         "rejects_key": _put(run, shard, "rejects", rejects),
         "rejects_csv_key": _put_csv(run, shard, rejects),
         "repairs_key": _put(run, shard, "repairs", result.repairs),

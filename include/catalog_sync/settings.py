@@ -201,7 +201,7 @@ class HttpSourceSettings(_Source):
     #: The query parameter that carries the token; without it ``next`` is a URL (relative or absolute, same host).
     next_param: str | None = None
     params: dict[str, str] = Field(default_factory=dict)
-    max_pages: int = Field(default=100_000, ge=1)
+    max_pages: int = Field(default=150_000, ge=1)
 
 
 class PythonSourceSettings(_Source):
@@ -267,7 +267,7 @@ class Settings(_Frozen):
     rules: dict[str, Rule] = Field(default_factory=dict)
     guards: dict[str, Any] = Field(default_factory=dict)
     #: Shards of whole stores are packed up to about this many rows; it bounds a prepare task's memory.
-    shard_rows: int = Field(default=1_000_000, ge=1)
+    shard_rows: int = Field(default=150_000, ge=1)
     base: Path = Path()
 
     _targets = field_validator("mapping")(_known_targets)

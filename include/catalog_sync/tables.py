@@ -16,10 +16,9 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from catalog_sync.errors import RetryLater
-from catalog_sync.fields import ADDITIONAL, ITEM_FIELDS
 from catalog_sync.lake import Lake
+from catalog_sync.payload import ITEM
 
-BARCODES = pl.List(pl.Struct({"external_product_id": pl.String, "external_product_id_type": pl.String}))
 TIME = pl.Datetime("us", "UTC")
 
 #: The row as Amazon confirmed it. ``sent_at`` and ``resolved_at``: when the
@@ -27,7 +26,7 @@ TIME = pl.Datetime("us", "UTC")
 #: null, or the plan number from which on an acknowledgement proves the row again (before that it counts as different
 #: from anything).
 ACKNOWLEDGED = {
-    **{field: BARCODES if field == ADDITIONAL else pl.String() for field in ITEM_FIELDS},
+    **ITEM,
     "content_hash": pl.String(),
     "plan_number": pl.Int64(),
     "ingestion_id": pl.String(),

@@ -15,7 +15,7 @@ from catalog_sync.contract.extra import extras
 from catalog_sync.contract.policy import Policy
 from catalog_sync.contract.schema import Promise, uphold
 from catalog_sync.contract.shared import duplicates, shared_barcodes, waiting
-from catalog_sync.fields import ITEM_FIELDS, TARGETS, TEXT_FIELDS
+from catalog_sync.fields import ITEM_FIELDS, KEY, TARGETS, TEXT_FIELDS
 from catalog_sync.settings import Rule
 
 _HOLDERS = {"store_id": pl.String, "item_sku": pl.String, "gtin14": pl.String}
@@ -61,16 +61,17 @@ def apply_contract(
     book = Book(policy)
     holders = pl.DataFrame(schema=_HOLDERS) if holders is None else holders
     frame = _repaired(rows, book, stores)
-    passed = _survivors(frame, book)
-    single, lines, collapsed = duplicates(passed)
+    # From here on of the rows as they came only the keys are needed; a shard's memory is what bounds a task's.
+    single, lines, collapsed = duplicates(_survivors(frame, book))
+    frame = frame.select("row_id", *KEY)
     book.rejected(lines)
     claims = gtin14s(single)
     shared = shared_barcodes(single, claims, holders)
     (book.warned if policy.warns(Code.BARCODE_SHARED) else book.rejected)(shared)
-    kept = single.join(book.lost(), on="row_id", how="anti", maintain_order="left")
-    accepted = kept.select(*ITEM_FIELDS, "source", "source_row")
+    single = single.join(book.lost(), on="row_id", how="anti", maintain_order="left")
+    accepted = single.select(*ITEM_FIELDS, "source", "source_row")
     uphold(accepted, Promise.of(policy), stores)
-    rejects, repairs = book.rejects(frame), book.repairs(frame, kept)
+    rejects, repairs = book.rejects(frame), book.repairs(frame, single)
     return ContractResult(
         accepted=accepted,
         rejects=rejects,

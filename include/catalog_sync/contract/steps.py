@@ -77,8 +77,8 @@ def names(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
     )
     whole = made.select(pl.col("raw").alias(field), "name", "found")
     frame = frame.join(whole, on=field, how="left", nulls_equal=True, maintain_order="left")
-    lines = frame.filter("found").drop("name").join(made, left_on=field, right_on="raw", nulls_equal=True)
-    lines = lines.sort("row_id")
+    lines = frame.select("row_id", "store_id", "item_sku", "source", "source_row", field, "found").filter("found")
+    lines = lines.join(made, left_on=field, right_on="raw", nulls_equal=True, maintain_order="left")
     for rule, message in messages.items():
         if policy.repairs(rule):
             book.repaired(lines, rule, field, f"before_{rule}", rule)

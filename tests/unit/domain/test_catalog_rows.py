@@ -11,7 +11,8 @@ import pytest
 from catalog_sync.catalog_rows import refused, replaced
 from catalog_sync.clock import utc
 from catalog_sync.fields import ADDITIONAL, TEXT_FIELDS
-from catalog_sync.tables import ACKNOWLEDGED, BARCODES, REFUSALS, TIME
+from catalog_sync.payload import BARCODES
+from catalog_sync.tables import ACKNOWLEDGED, REFUSALS, TIME
 
 NOW = 1_790_000_000.0
 OUTCOME = {
