@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-
-from tests.bench import loads, nights, report
+from tests.bench import airflows, limiter, loads, nights, report
 from tests.bench.bench import Bench, say
 from tests.bench.measure import Broken
 from tests.bench.names import STORES
@@ -27,12 +26,15 @@ CASES: dict[str, tuple[str, Callable[[Bench], Found]]] = {
     "b": ("a night with 2 % changed", nights.changed_night),
     "c": ("a night with nothing changed", nights.quiet_night),
     "d": ("settle the outcomes of the first load", nights.settling),
+    "f": ("the fan-out: mapped uploads against empty mapped tasks in Airflow", airflows.fan_out),
+    "g": ("the limiter, with 4 and 8 processes", limiter.limiter),
+    "h": ("whole DAG: a quiet night on a warm Airflow", airflows.whole_dag),
     "e": ("first load of ten times the rows, through shards", lambda bench: loads.sharded_load(bench, 10 * bench.rows)),
 }
 #: Too long for every day; `--case e` or `--size 10m` asks for it.
 LONG = ("e",)
 #: Size → rows of our own cases, and of those with opponents.
-SIZES = {"small": (50_000, 50_000), "default": (1_000_000, 200_000), "1m": (1_000_000, 1_000_000)}
+SIZES = {"small": (50_000, 50_000), "default": (1_000_000, 100_000), "1m": (1_000_000, 1_000_000)}
 
 
 def parser() -> argparse.ArgumentParser:

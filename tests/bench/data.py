@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
-
 from tests.bench.names import DAY1, DAY2, PLANTED, STORES
 
 #: Rows come in blocks of so many, so that the planted numbers are exact.

@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.bench.names import COLUMNS, FURTHER
+from tests.bench.place import Place
+
 from catalog_sync.aws import Aws
 from catalog_sync.connections import EnvironmentConnections
 from catalog_sync.run import Kind, Options, Run
 from catalog_sync.settings import Settings
-from tests.bench.names import COLUMNS, FURTHER
-from tests.bench.place import Place
 
 TABLE, RETAILER, SOURCE = "Ledger", "bench", "erp"
 #: The sandbox's own key, public and of use nowhere else (docs/sandbox.md).

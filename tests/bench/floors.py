@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 import zstandard
-
 from tests.bench.child import tell
 from tests.bench.names import BATCH
 

@@ -27,10 +27,8 @@ def first_load(bench: Bench) -> Found:
     rows = bench.rows
     items = bench.folder / "items.parquet"
     _ready_items(bench, rows, items)
-    floor_bytes = bench.planted(rows)
-    costs = bench.alternate(
-        "a", {OURS: lambda: _ours(bench, rows), "floor": lambda: _floor(bench, items, floor_bytes["accepted"])}
-    )
+    accepted = bench.planted(rows)["accepted"]
+    costs = bench.alternate("a", {OURS: lambda: _ours(bench, rows), "floor": lambda: _floor(bench, items, accepted)})
     expect(
         "a: bytes of the payloads, ours and the floor's", costs[OURS].counts["bytes"], costs["floor"].counts["bytes"]
     )

@@ -6,15 +6,16 @@ import sys
 from collections import Counter
 from typing import Any
 
+from tests.bench.child import tell
+from tests.bench.deployment import SOURCE, open_run
+from tests.bench.place import Place
+
 from catalog_sync.extract import extract
 from catalog_sync.plan import plan
 from catalog_sync.prepare import prepare, shards
 from catalog_sync.run import Run
 from catalog_sync.settle import settle
 from catalog_sync.sync import make_plan
-from tests.bench.child import tell
-from tests.bench.deployment import SOURCE, open_run
-from tests.bench.place import Place
 
 
 def night(run: Run) -> dict[str, Any]:

@@ -14,6 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.bench.child import tell
+from tests.bench.deployment import open_run, restore_ledger, save_ledger
+from tests.bench.place import Place
+
 from catalog_sync.attempts import AttemptKey, State
 from catalog_sync.collect import report_key
 from catalog_sync.doubt import attempts_of
@@ -21,9 +25,6 @@ from catalog_sync.lease import Lease
 from catalog_sync.run import Run
 from catalog_sync.settle import settle
 from catalog_sync.sync import make_plan
-from tests.bench.child import tell
-from tests.bench.deployment import open_run, restore_ledger, save_ledger
-from tests.bench.place import Place
 
 #: In each batch the item at this place of every thousand is refused.
 REFUSED_EVERY, REFUSED_AT = 1000, 999

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-
 from tests.bench.child import tell
 from tests.bench.names import BATCH, COLUMNS, FURTHER, STORES
 from tests.bench.opponents.rules import PRICE, SKU, Payloads, further

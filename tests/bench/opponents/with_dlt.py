@@ -1,8 +1,8 @@
 """The opponent dlt: a resource with a schema contract, and a custom destination in batches of 10,000.
 
 The contract is a Pydantic model, dlt's own way to hold rows to rules: a row that breaks it is discarded
-(``schema_contract``). Normalisation uses both cores, which dlt does with files of bounded size. dlt has no rule over several rows,
-so differing duplicates pass; and it has no account of what it discarded.
+(``schema_contract``). Normalisation uses both cores, which dlt does with files of bounded size. dlt has no rule over
+several rows, so differing duplicates pass; and it keeps no account of what it discarded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import dlt
 import orjson
 import pyarrow.parquet as pq
 from pydantic import AfterValidator, BaseModel, Field
-
 from tests.bench.child import tell
 from tests.bench.names import BATCH, COLUMNS, FURTHER, STORES
 from tests.bench.opponents.rules import PRICE, SKU, Payloads, ascii_name, code_type, further, passes, unpadded

@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 from singer_sdk import BatchSink, Stream, Tap, Target
 from singer_sdk import typing as th
 from singer_sdk.contrib.msgspec import MsgSpecReader, MsgSpecWriter
-
 from tests.bench.child import tell
 from tests.bench.names import BATCH, COLUMNS, FURTHER, STORES
 from tests.bench.opponents.rules import PRICE, SKU, Payloads, ascii_name, code_type, further, unpadded
