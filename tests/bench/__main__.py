@@ -31,6 +31,8 @@ CASES: dict[str, tuple[str, Callable[[Bench], Found]]] = {
     "h": ("whole DAG: a quiet night on a warm Airflow", airflows.whole_dag),
     "e": ("first load of ten times the rows, through shards", lambda bench: loads.sharded_load(bench, 10 * bench.rows)),
 }
+#: Columns of the table where there is no terminal to fit.
+_WIDTH = 150
 #: Too long for every day; `--case e` or `--size 10m` asks for it.
 LONG = ("e",)
 #: Size → rows of our own cases, and of those with opponents.
@@ -85,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.json:
             report.write(found, asked.json)
         if found.lines:
-            report.show(found, Console())
+            console = Console()
+            report.show(found, console if console.is_terminal else Console(width=_WIDTH))
     return 0
 
 

@@ -18,7 +18,7 @@ from catalog_sync.connections import EnvironmentConnections
 from catalog_sync.run import Kind, Options, Run
 from catalog_sync.settings import Settings
 
-TABLE, RETAILER, SOURCE = "Ledger", "bench", "erp"
+TABLE, QUEUE, RETAILER, SOURCE = "Ledger", "Results", "bench", "erp"
 #: The sandbox's own key, public and of use nowhere else (docs/sandbox.md).
 KEY, SECRET, REGION = "AKIASANDBOX0000000001", "sandbox-secret", "us-east-1"
 MAPPING = {**{target: column for column, target in COLUMNS.items()}, "additional_external_product_ids": FURTHER}
@@ -40,7 +40,7 @@ def settings(place: Place) -> Settings:
             "stores": {"ids": place.stores},
             "lake": place.lake,
             "ledger": {"table": TABLE},
-            "results": {"queue": "Results", "topic_arn": f"arn:aws:sns:{REGION}:123456789012:Results"},
+            "results": {"queue": QUEUE, "topic_arn": f"arn:aws:sns:{REGION}:123456789012:{QUEUE}", "wait": "0s"},
             "sources": [{"name": SOURCE, "kind": "file", "path": place.source, "format": "parquet"}],
             "mapping": MAPPING,
         }
@@ -54,7 +54,11 @@ def open_run(place: Place, run_id: str) -> Run:
 
 def ledger_client(aws_url: str) -> Any:
     """Return a DynamoDB client of the sandbox."""
-    return Aws.of(REGION, KEY, SECRET, endpoint_url=aws_url).client("dynamodb")
+    return _aws(aws_url).client("dynamodb")
+
+
+def _aws(aws_url: str) -> Aws:
+    return Aws.of(REGION, KEY, SECRET, endpoint_url=aws_url)
 
 
 def save_ledger(aws_url: str, file: Path) -> None:
@@ -66,7 +70,8 @@ def save_ledger(aws_url: str, file: Path) -> None:
 
 
 def restore_ledger(aws_url: str, file: Path | None = None) -> None:
-    """Make the ledger what ``save_ledger`` wrote, or empty."""
+    """Make the ledger what ``save_ledger`` wrote, or empty; the queue of results is there afterwards."""
+    _aws(aws_url).client("sqs").create_queue(QueueName=QUEUE)
     client = ledger_client(aws_url)
     if TABLE in client.list_tables()["TableNames"]:
         client.delete_table(TableName=TABLE)

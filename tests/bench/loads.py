@@ -9,6 +9,7 @@ from typing import Any
 from tests.bench.bench import Bench, expect, remove, say
 from tests.bench.measure import Cost
 from tests.bench.names import BATCH, DAY1
+from tests.bench.opponents import WHY_NOT_DRT
 from tests.bench.results import OURS, Found, Line, Target, lines
 
 #: Amazon takes 10 requests a second with 10,000 items each (``catalog_validations``).
@@ -62,6 +63,10 @@ def _against_opponents(bench: Bench) -> Found:
         Target("a", f"times {name}, rows/s", ratio[name], limit, False)
         for name, limit in (("naive", 8.0), ("dlt", 5.0), ("singer", 5.0))
     ]
+    # Should drt learn to sign, the benchmark says so: then it has to be measured.
+    kinds = bench.theirs("tests.bench.opponents.with_drt").counts["auth"]
+    expect("a: drt's kinds of authentication", kinds, ["api_key", "basic", "bearer", "oauth2_client_credentials"])
+    made.append(Line("a", "drt", rows, None, None, None, None, WHY_NOT_DRT))
     return Found(made, targets)
 
 

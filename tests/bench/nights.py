@@ -38,7 +38,15 @@ def changed_night(bench: Bench) -> Found:
 def quiet_night(bench: Bench) -> Found:
     """Case c: nothing changed. Nothing may be sent, and no payload written."""
     found = _night(bench, "c", DAY1, 0)
-    requests = len(bench.services.requests())
+    say("c: the same night to its end, books and all, not measured")
+    before = len(bench.services.requests())
+    states, run_id = bench.folder / "states", bench.fresh("c").name
+    bench.restore_ledger(states / "settled.json")
+    place = bench.place(states / "settled", bench.data(bench.rows) / DAY1)
+    books = bench.ours("tests.bench.ours", "whole", place.as_json(), run_id).counts
+    expect("c: rows unchanged", books["total"]["unchanged"], _STATE["rows"] - _STATE["refused"])
+    remove(Path(place.lake) / "runs" / run_id)
+    requests = len(bench.services.requests()) - before
     return found + Found([], [Target("c", "requests sent", requests, 0, True)])
 
 

@@ -15,7 +15,7 @@ from catalog_sync.plan import plan
 from catalog_sync.prepare import prepare, shards
 from catalog_sync.run import Run
 from catalog_sync.settle import settle
-from catalog_sync.sync import make_plan
+from catalog_sync.sync import make_plan, sync
 
 
 def night(run: Run) -> dict[str, Any]:
@@ -44,11 +44,18 @@ def told(run: Run) -> dict[str, Any]:
     }
 
 
+def whole(run: Run) -> dict[str, Any]:
+    """Do the whole job: the night, sending, collecting, settling, the books."""
+    books = sync(run)
+    return {"state": books["state"], "total": books["total"]}
+
+
 def main() -> None:
     """Do what the arguments say: the work, the deployment, the run's id and, for ``prepare``, the shard."""
     what, run = sys.argv[1], open_run(Place.of(sys.argv[2]), sys.argv[3])
     works = {
         "night": lambda: night(run),
+        "whole": lambda: whole(run),
         "told": lambda: told(run),
         "settle": lambda: settle(run),
         "extract": lambda: dict(extract(run, SOURCE)),
