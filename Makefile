@@ -4,12 +4,13 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH_VENV := .venv-bench
 UV_VERSION := 0.13.9
 UV := $(BIN)/uv
 
 export PYTHONPATH := include:plugins
 
-.PHONY: help run stop status clean test lint format lock prove pythons
+.PHONY: help run stop status clean test lint format lock prove bench pythons
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,13 +42,17 @@ format: $(VENV)/.dev ## format the code and mend what can be mended
 	@$(BIN)/ruff check -q --fix .
 	@$(BIN)/ruff format -q .
 
-lock: $(VENV)/.uv ## compile requirements.txt and requirements-dev.txt from their .in files
+lock: $(VENV)/.uv ## compile the pinned requirements from their .in files
 	@$(UV) pip compile -q --universal --python-version 3.11 --no-header --no-annotate -o requirements.txt requirements.in
 	@$(UV) pip compile -q --universal --python-version 3.11 --no-header --no-annotate -c requirements.txt \
 	    -o requirements-dev.txt requirements-dev.in
+	@$(UV) pip compile -q --universal --python-version 3.11 --no-header --no-annotate -o requirements-bench.txt requirements-bench.in
 
 prove: $(VENV)/.dev ## the long proofs (the Celery path needs Debian's redis-server)
 	@$(BIN)/python -m pytest tests -m prove -q
+
+bench: $(VENV)/.dev $(BENCH_VENV)/.done ## measure against peers and floors; BENCH="--size small --case a,b --json FILE" chooses
+	@PYTHONPATH=include $(BIN)/python -m tests.bench $(BENCH)
 
 pythons: $(VENV)/.uv ## the unit and DAG tests on every supported Python that this machine has
 	@tests/pythons.sh
@@ -70,4 +75,10 @@ $(VENV)/.run: $(VENV)/.uv requirements.txt
 $(VENV)/.dev: $(VENV)/.run requirements-dev.txt
 	@echo "Installing what requirements-dev.txt pins …"
 	@$(UV) pip install -q --python $(BIN)/python -r requirements-dev.txt
+	@touch $@
+
+$(BENCH_VENV)/.done: $(VENV)/.uv requirements-bench.txt
+	@echo "Installing the opponents that requirements-bench.txt pins …"
+	@$(UV) venv -q --clear --python $(BIN)/python $(BENCH_VENV)
+	@$(UV) pip install -q --python $(BENCH_VENV)/bin/python -r requirements-bench.txt
 	@touch $@
