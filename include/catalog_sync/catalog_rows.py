@@ -7,13 +7,14 @@ import polars as pl
 from catalog_sync.barcodes import gtin14s
 from catalog_sync.clock import utc
 from catalog_sync.fields import KEY
+from catalog_sync.keyed import within, without
 from catalog_sync.tables import ACKNOWLEDGED, REFUSALS
 
 _ON = list(KEY)
 
 
 def replaced(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.DataFrame:
-    """Return the acknowledged rows of one store after the outcomes, sorted by SKU.
+    """Return the acknowledged rows of some stores after the outcomes, sorted by store and SKU.
 
     - An acknowledged row replaces what stands, unless what stands has a higher plan number.
     - A failed or unknown outcome of a newer plan leaves the row but makes it dirty: nobody knows what Amazon has now.
@@ -25,11 +26,13 @@ def replaced(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.Dat
     :param outcomes: rows as ``outcomes.outcomes_of`` returns them; several for a key are applied in the order of their
         plans.
     """
-    ordered = outcomes.sort("plan_number", "attempt").with_columns(_turn=pl.int_range(pl.len()).over(_ON))
-    after = before
-    for _, turn in ordered.group_by("_turn", maintain_order=True):
-        after = _turn(after, turn.drop("_turn"), now)
-    return after.select(list(ACKNOWLEDGED)).sort("item_sku")
+    after, rest = before, outcomes
+    if rest.select(pl.struct(_ON).is_duplicated().any()).item():
+        rest = rest.sort("plan_number", "attempt")
+    while len(rest):
+        first = pl.struct(_ON).is_first_distinct()
+        after, rest = _turn(after, rest.filter(first), now), rest.filter(~first)
+    return after.select(list(ACKNOWLEDGED)).sort(_ON)
 
 
 def _turn(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.DataFrame:
@@ -56,8 +59,8 @@ def _turn(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.DataFr
     kept = joined.with_columns(dirty_until=pl.max_horizontal("dirty_until", dirty))
     replaces = (acknowledged & (pl.col("_plan") >= pl.col("plan_number"))).fill_null(False)
     fresh = _acknowledged(outcomes, before, now)
-    fresh = fresh.join(kept.filter(~replaces), on=_ON, how="anti")
-    return pl.concat([kept.filter(~replaces).select(list(ACKNOWLEDGED)), fresh])
+    kept = kept.filter(~replaces).select(list(ACKNOWLEDGED))
+    return pl.concat([kept, without(fresh, kept)])
 
 
 def _acknowledged(outcomes: pl.DataFrame, before: pl.DataFrame, now: float) -> pl.DataFrame:
@@ -80,7 +83,7 @@ def _acknowledged(outcomes: pl.DataFrame, before: pl.DataFrame, now: float) -> p
 
 
 def refused(before: pl.DataFrame, outcomes: pl.DataFrame, acknowledged: pl.DataFrame) -> pl.DataFrame:
-    """Return the refusals of one store after the outcomes.
+    """Return the refusals of some stores after the outcomes.
 
     A refused row adds its ingestion to those that refused the same content; an acknowledged one ends the refusals of
     its content. ``acknowledged`` says which other SKU holds the row's barcode now.
@@ -105,13 +108,12 @@ def refused(before: pl.DataFrame, outcomes: pl.DataFrame, acknowledged: pl.DataF
         pl.col("last_seen").max(),
         pl.col("holder").last(),
     )
-    yes = (
-        outcomes.filter(pl.col("outcome") == "acknowledged").group_by(content).agg(_yes_at=pl.col("resolved_at").max())
-    )
+    yes = outcomes.filter(pl.col("outcome") == "acknowledged").select(*content, "resolved_at")
+    yes = within(yes, merged, content).group_by(content).agg(_yes_at=pl.col("resolved_at").max())
     ended = merged.join(yes, on=content, how="left").filter(
         pl.col("_yes_at").is_null() | (pl.col("_yes_at") < pl.col("last_seen"))
     )
-    return ended.select(list(REFUSALS)).sort("item_sku", "content_hash")
+    return ended.select(list(REFUSALS)).sort(*_ON, "content_hash")
 
 
 def holders(items: pl.DataFrame, acknowledged: pl.DataFrame) -> pl.DataFrame:

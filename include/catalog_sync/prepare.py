@@ -16,6 +16,7 @@ from catalog_sync.contract.report import reject_csv
 from catalog_sync.diff import Action, diff
 from catalog_sync.doubt import doubtful_rows
 from catalog_sync.fields import KEY, NO_STORE, TARGETS
+from catalog_sync.keyed import within
 from catalog_sync.merge import merge
 from catalog_sync.payload import with_payload
 from catalog_sync.tables import Tables
@@ -149,11 +150,11 @@ def _narrow(run: Run, items: pl.DataFrame, rejects: pl.DataFrame) -> tuple[pl.Da
 def _compare(
     run: Run, items: pl.DataFrame, acknowledged: pl.DataFrame, refusals: pl.DataFrame, stores: list[str]
 ) -> pl.DataFrame:
-    hashed = with_payload(items)
+    hashed = with_payload(items).select(*KEY, "source", "source_row", "item_json", "item_bytes", "content_hash")
     if refusals.is_empty():
         held = hashed.with_columns(holder=pl.lit(""))
     else:
-        blockers = catalog_rows.holders(hashed.join(refusals, on=list(KEY), how="semi"), acknowledged)
+        blockers = catalog_rows.holders(within(items, refusals), acknowledged)
         held = hashed.join(blockers, on=list(KEY), how="left").with_columns(pl.col("holder").fill_null(""))
     doubtful = doubtful_rows(run, stores)
     return diff(held, acknowledged, refusals, doubtful, run.clock.time(), run.options.resend)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from catalog_sync.attempts import ENDED, Attempt, State
 from catalog_sync.clock import utc
 from catalog_sync.doubt import attempts_of
 from catalog_sync.outcomes import outcomes_of
-from catalog_sync.tables import EVENTS, Tables
+from catalog_sync.tables import Tables
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 MAX_FOLLOW_UPS = 2
 #: So many attempts are settled at once: with 10,000 rows each it bounds memory.
 CHUNK = 50
+#: So many rows, standing and new, are replaced in one commit; it bounds memory, too.
+PACK = 250_000
 
 
 def settle(run: Run) -> dict[str, Any]:
@@ -47,10 +50,13 @@ def settle(run: Run) -> dict[str, Any]:
     late = 0
     for first in range(0, len(due), CHUNK):
         chunk = due[first : first + CHUNK]
-        frame = pl.concat([outcomes_of(run, attempt) for attempt, _ in chunk])
-        _apply(run, frame, now)
-        for attempt, what in chunk:
-            mine = frame.filter((pl.col("run_id") == attempt.key.run_id) & (pl.col("attempt") == attempt.key.name))
+        ends = [outcomes_of(run, attempt) for attempt, _ in chunk]
+        _apply(run, pl.concat(ends), now)
+        named = {
+            f"{attempt.key.pointer}/{what}": _events(rows) for (attempt, what), rows in zip(chunk, ends, strict=True)
+        }
+        Tables(run.lake).append_once("events", named)
+        for (attempt, what), mine in zip(chunk, ends, strict=True):
             counts = Counter(dict(mine.group_by("outcome").len().iter_rows()))
             totals += counts
             if what == "settle" and _is_late(run, attempt, now):
@@ -89,36 +95,33 @@ def _due(run: Run, attempt: Attempt, now: float) -> str:
 
 def _apply(run: Run, outcomes: pl.DataFrame, now: float) -> None:
     tables = Tables(run.lake)
-    for (store,), rows in outcomes.group_by("store_id", maintain_order=True):
-        name = str(store)
-        tables.replace("acknowledged", name, partial(catalog_rows.replaced, outcomes=rows, now=now))
-        if "refused" in rows["outcome"] or not tables.read("refusals", [name]).is_empty():
-            standing = tables.read("acknowledged", [name])
-            tables.replace("refusals", name, partial(catalog_rows.refused, outcomes=rows, acknowledged=standing))
-    add_events(
-        tables,
-        outcomes.select(
-            "run_id",
-            "store_id",
-            "item_sku",
-            "code",
-            "message",
-            "ingestion_id",
-            what="outcome",
-            at="resolved_at",
-        ),
+    by_store = outcomes.partition_by("store_id", as_dict=True)
+    for stores in _packs({str(store): len(rows) for (store,), rows in by_store.items()}, tables.sizes("acknowledged")):
+        rows = pl.concat([by_store[(store,)] for store in stores])
+        standing = tables.replace("acknowledged", stores, partial(catalog_rows.replaced, outcomes=rows, now=now))
+        if "refused" in rows["outcome"] or any(store in tables.sizes("refusals") for store in stores):
+            tables.replace("refusals", stores, partial(catalog_rows.refused, outcomes=rows, acknowledged=standing))
+
+
+def _packs(added: dict[str, int], standing: dict[str, int]) -> Iterator[list[str]]:
+    """Yield the stores, as many together as ``PACK`` rows allow, one at least."""
+    pack: list[str] = []
+    room = PACK
+    for store in sorted(added):
+        rows = added[store] + standing.get(store, 0)
+        if pack and rows > room:
+            yield pack
+            pack, room = [], PACK
+        pack.append(store)
+        room -= rows
+    if pack:
+        yield pack
+
+
+def _events(outcomes: pl.DataFrame) -> pl.DataFrame:
+    return outcomes.select(
+        "run_id", "store_id", "item_sku", "code", "message", "ingestion_id", what="outcome", at="resolved_at"
     )
-
-
-def add_events(tables: Tables, events: pl.DataFrame) -> None:
-    """Add events to the table, each once however often it is added."""
-    for (run_id,), mine in events.group_by("run_id"):
-        tables.replace("events", str(run_id), partial(_with_events, added=mine))
-
-
-def _with_events(before: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
-    whole = pl.concat([before, added.select(pl.col(name).cast(kind) for name, kind in EVENTS.items())]).unique()
-    return whole.sort("item_sku", "store_id", "at", "what", "code", "ingestion_id")
 
 
 def _is_late(run: Run, attempt: Attempt, now: float) -> bool:
@@ -155,4 +158,4 @@ def _record_unsent(run: Run) -> None:
     if frames:
         at = utc(float(run.manifest["started_at"]))
         rows = pl.concat(frames).with_columns(run_id=pl.lit(run.run_id), ingestion_id=pl.lit(""), at=pl.lit(at))
-        add_events(Tables(run.lake), rows)
+        Tables(run.lake).append_once("events", {f"{run.run_id}/unsent": rows})

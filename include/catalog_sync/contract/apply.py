@@ -16,6 +16,7 @@ from catalog_sync.contract.policy import Policy
 from catalog_sync.contract.schema import Promise, uphold
 from catalog_sync.contract.shared import duplicates, shared_barcodes, waiting
 from catalog_sync.fields import ITEM_FIELDS, KEY, TARGETS, TEXT_FIELDS
+from catalog_sync.keyed import without
 from catalog_sync.settings import Rule
 
 _HOLDERS = {"store_id": pl.String, "item_sku": pl.String, "gtin14": pl.String}
@@ -68,7 +69,7 @@ def apply_contract(
     claims = gtin14s(single)
     shared = shared_barcodes(single, claims, holders)
     (book.warned if policy.warns(Code.BARCODE_SHARED) else book.rejected)(shared)
-    single = single.join(book.lost(), on="row_id", how="anti", maintain_order="left")
+    single = without(single, book.lost(), ["row_id"])
     accepted = single.select(*ITEM_FIELDS, "source", "source_row")
     uphold(accepted, Promise.of(policy), stores)
     rejects, repairs = book.rejects(frame), book.repairs(frame, single)
@@ -97,7 +98,7 @@ def _repaired(rows: pl.DataFrame, book: Book, stores: Collection[str]) -> pl.Dat
 
 
 def _survivors(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
-    kept = frame.join(book.lost(), on="row_id", how="anti", maintain_order="left")
+    kept = without(frame, book.lost(), ["row_id"])
     return kept.with_columns(pl.col(field).fill_null("") for field in TEXT_FIELDS)
 
 

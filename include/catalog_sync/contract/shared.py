@@ -10,6 +10,7 @@ import polars as pl
 from catalog_sync.contract.codes import Code
 from catalog_sync.contract.frames import rejects
 from catalog_sync.fields import ADDITIONAL, ITEM_FIELDS, KEY
+from catalog_sync.keyed import within, without
 
 _KEY = list(KEY)
 
@@ -38,7 +39,7 @@ def duplicates(items: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.Data
     )
     collapsed = marked.filter((pl.col("_kinds") == 1) & (pl.col("_turn") > 0))
     out = pl.concat([collapsed.select("row_id"), lines.select("row_id")])
-    kept = items.join(out, on="row_id", how="anti", maintain_order="left")
+    kept = without(items, out, ["row_id"])
     return kept, lines, collapsed.group_by("store_id").agg(rows=pl.len().cast(pl.Int64))
 
 
@@ -60,7 +61,7 @@ def shared_barcodes(items: pl.DataFrame, claims: pl.DataFrame, holders: pl.DataF
     entitled = contested.join(holders, on=["store_id", "item_sku", "gtin14"], how="semi")
     losers = contested.join(entitled, on=["store_id", "item_sku", "gtin14"], how="anti")
     barcode = losers.group_by(_KEY).agg(_gtin=pl.col("gtin14").min())
-    lines = items.join(barcode, on=_KEY, how="inner", maintain_order="left")
+    lines = within(items, barcode).join(barcode, on=_KEY, maintain_order="left")
     return rejects(
         lines,
         pl.lit(True),

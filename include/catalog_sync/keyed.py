@@ -1,0 +1,29 @@
+"""Choosing the rows of a frame by whether their key stands in another frame.
+
+A semi or anti join of Polars moves every column of every row that it keeps, and moving a list of structs takes 0.7 µs a
+row. Here only the key columns are joined, and the frame is filtered, which is many times cheaper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from catalog_sync.fields import KEY
+
+
+def within(frame: pl.DataFrame, keys: pl.DataFrame, on: Sequence[str] = KEY) -> pl.DataFrame:
+    """Return the rows of ``frame``, in their order, whose key stands in ``keys``."""
+    return frame.filter(_found(frame, keys, on))
+
+
+def without(frame: pl.DataFrame, keys: pl.DataFrame, on: Sequence[str] = KEY) -> pl.DataFrame:
+    """Return the rows of ``frame``, in their order, whose key does not stand in ``keys``."""
+    return frame.filter(~_found(frame, keys, on))
+
+
+def _found(frame: pl.DataFrame, keys: pl.DataFrame, on: Sequence[str]) -> pl.Series:
+    marks = keys.select(on).unique().with_columns(_found=pl.lit(True))
+    joined = frame.select(on).join(marks, on=list(on), how="left", maintain_order="left")
+    return joined["_found"].fill_null(False)
