@@ -25,6 +25,9 @@ ADDITIONAL = "additional_external_product_information"
 #: An item as sent: the text fields and, after the main barcode's type, the additional barcodes.
 ITEM_FIELDS = (*TEXT_FIELDS[:3], ADDITIONAL, *TEXT_FIELDS[3:])
 
+#: Every field of an item that holds barcodes.
+BARCODE_FIELDS = ("external_product_id", "external_product_id_type", ADDITIONAL)
+
 #: How additional barcodes arrive from a source: one text, barcodes separated by ``|``, each ``CODE`` or ``TYPE:CODE``.
 ADDITIONAL_TEXT = "additional_external_product_ids"
 

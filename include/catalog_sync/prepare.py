@@ -15,7 +15,7 @@ from catalog_sync.contract.apply import apply_contract
 from catalog_sync.contract.report import reject_csv
 from catalog_sync.diff import Action, diff
 from catalog_sync.doubt import doubtful_rows
-from catalog_sync.fields import KEY, NO_STORE, TARGETS
+from catalog_sync.fields import BARCODE_FIELDS, KEY, NO_STORE, TARGETS
 from catalog_sync.keyed import within
 from catalog_sync.merge import merge
 from catalog_sync.payload import with_payload
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _ROW = {**dict.fromkeys(TARGETS, pl.String()), "source": pl.String(), "source_row": pl.Int64()}
 #: What is kept of a row that may have to be sent. Its fields are in ``item_json``.
 _CANDIDATE = [*KEY, "source", "source_row", "item_json", "item_bytes", "content_hash", "action", "hold"]
+#: What is asked of an acknowledged row: its content, and the barcodes that it holds.
+_STANDING = [*KEY, *BARCODE_FIELDS, "content_hash", "state", "dirty_until"]
 Counts = dict[str, Counter[str]]
 
 
@@ -87,7 +89,7 @@ def _prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
     settings, tables = run.settings, Tables(run.lake)
     stores = [store for store in shard["stores"] if store in run.stores]
     merged = merge(_read(run, shard["stores"]), settings.merge)
-    acknowledged = tables.read("acknowledged", stores)
+    acknowledged = tables.read("acknowledged", stores, _STANDING)
     active = acknowledged.filter(pl.col("state") == "ACTIVE")
     result = apply_contract(merged.rows, rules=settings.rules, stores=run.stores, holders=gtin14s(active))
     rejects = pl.concat([merged.rejects, result.rejects], how="diagonal_relaxed")

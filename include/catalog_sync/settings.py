@@ -267,7 +267,7 @@ class Settings(_Frozen):
     rules: dict[str, Rule] = Field(default_factory=dict)
     guards: dict[str, Any] = Field(default_factory=dict)
     #: Shards of whole stores are packed up to about this many rows; it bounds a prepare task's memory.
-    shard_rows: int = Field(default=150_000, ge=1)
+    shard_rows: int = Field(default=300_000, ge=1)
     base: Path = Path()
 
     _targets = field_validator("mapping")(_known_targets)

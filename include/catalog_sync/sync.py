@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from catalog_sync.account import account
 from catalog_sync.collect import Collector
 from catalog_sync.errors import CatalogSyncError
 from catalog_sync.extract import extract
-from catalog_sync.parallel import in_threads
 from catalog_sync.plan import plan
 from catalog_sync.prepare import prepare, shards
 from catalog_sync.run import Run
@@ -25,8 +23,8 @@ def make_plan(run: Run, report: Report) -> dict[str, Any]:
     """Extract, prepare and plan; return the plan's counts."""
     for source in run.settings.sources:
         report(f"extract {source.name}", extract(run, source.name))
-    for prepared in in_threads(partial(prepare, run), shards(run)):
-        report(f"prepare {prepared['name']}", prepared)
+    for shard in shards(run):
+        report(f"prepare {shard['name']}", prepare(run, shard))
     made = plan(run)
     report("plan", made)
     return made

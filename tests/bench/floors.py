@@ -11,6 +11,8 @@ import zstandard
 from tests.bench.child import tell
 from tests.bench.names import BATCH
 
+from catalog_sync.payload import ITEM
+
 _ITEM = (
     "item_sku", "external_product_id", "external_product_id_type", "additional_external_product_information",
     "item_name", "store_id", "standard_price", "brand_name", "product_tax_code", "product_category",
@@ -40,7 +42,8 @@ def read_once(source: Path, table: Path) -> dict[str, Any]:
 
 def gather_items(rows: Path, file: Path) -> dict[str, Any]:
     """Write the candidates of a first load, shard after shard, as one Parquet file of items."""
-    frame = pl.concat([pl.read_parquet(part, columns=list(_ITEM)) for part in sorted(rows.glob("*.parquet"))])
+    texts = pl.concat([pl.read_parquet(part, columns=["item_json"]) for part in sorted(rows.glob("*.parquet"))])
+    frame = texts.select(pl.col("item_json").str.json_decode(pl.Struct(ITEM)).struct.unnest())
     frame.write_parquet(file, compression="zstd", compression_level=1)
     return {"rows": len(frame)}
 

@@ -82,14 +82,13 @@ def waiting(items: pl.DataFrame, claims: pl.DataFrame, holders: pl.DataFrame) ->
     :param claims: barcodes as in ``shared_barcodes``; those of SKUs that are not among the items are passed over.
     :param holders: see ``shared_barcodes``.
     """
-    if holders.is_empty():
-        return items.head(0).select(_KEY)
-    claims = claims.join(items, on=_KEY, how="semi")
     # Whoever Amazon acknowledged with the barcode already has nothing to wait for.
-    fresh = claims.join(holders, on=["store_id", "item_sku", "gtin14"], how="anti")
-    held = fresh.join(holders.rename({"item_sku": "_holder"}), on=["store_id", "gtin14"], how="inner")
-    mine = claims.select("store_id", "gtin14", _holder="item_sku")
+    fresh = without(claims, holders, ["store_id", "item_sku", "gtin14"])
+    held = within(fresh, items).join(holders.rename({"item_sku": "_holder"}), on=["store_id", "gtin14"])
+    if held.is_empty():
+        return items.head(0).select(_KEY)
     today = items.select("store_id", _holder="item_sku")
+    mine = within(claims, items).select("store_id", "gtin14", _holder="item_sku")
     blocked = held.join(today, on=["store_id", "_holder"], how="semi").join(
         mine, on=["store_id", "gtin14", "_holder"], how="anti"
     )
