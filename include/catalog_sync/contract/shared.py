@@ -82,11 +82,14 @@ def waiting(items: pl.DataFrame, claims: pl.DataFrame, holders: pl.DataFrame) ->
     :param claims: barcodes as in ``shared_barcodes``; those of SKUs that are not among the items are passed over.
     :param holders: see ``shared_barcodes``.
     """
-    # Whoever Amazon acknowledged with the barcode already has nothing to wait for.
-    fresh = without(claims, holders, ["store_id", "item_sku", "gtin14"])
-    held = within(fresh, items).join(holders.rename({"item_sku": "_holder"}), on=["store_id", "gtin14"])
-    if held.is_empty():
+    claim = ["store_id", "item_sku", "gtin14"]
+    held = claims.join(holders.rename({"item_sku": "_holder"}), on=["store_id", "gtin14"])
+    others = held.filter(pl.col("_holder") != pl.col("item_sku"))
+    if others.is_empty():
         return items.head(0).select(_KEY)
+    # Whoever Amazon acknowledged with the barcode already has nothing to wait for.
+    own = within(held.filter(pl.col("_holder") == pl.col("item_sku")), others, claim)
+    held = within(without(others, own, claim), items)
     today = items.select("store_id", _holder="item_sku")
     mine = within(claims, items).select("store_id", "gtin14", _holder="item_sku")
     blocked = held.join(today, on=["store_id", "_holder"], how="semi").join(
