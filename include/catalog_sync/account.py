@@ -139,7 +139,7 @@ def _row_results(run: Run, plan: dict[str, Any]) -> list[np.ndarray]:
 
 
 def _told(run: Run, attempt: Attempt) -> np.ndarray:
-    ended = State(attempt.item.get("ended_as", attempt.state.value))
+    ended = attempt.end
     if ended is State.REJECTED:
         return np.full(attempt.rows, _UNSENT, dtype=np.int8)
     key = run.key(f"outcomes/{attempt.key.name}.parquet")

@@ -133,6 +133,11 @@ class Attempt:
         return self.stop - self.start
 
     @property
+    def end(self) -> State:
+        """The state, or for a settled attempt the one in which it was settled."""
+        return State(self.item.get("ended_as", self.state.value))
+
+    @property
     def in_doubt(self) -> bool:
         """Whether Amazon may apply it, or may have, without our knowing."""
         return self.state not in NOT_TAKEN and self.state is not State.SETTLED

@@ -61,7 +61,7 @@ def settle(run: Run) -> dict[str, Any]:
             else:
                 attempts.booked(attempt, run.run_id)
     own = attempts.of_run(run.run_id)
-    broken = [a.key.name for a in own if a.item.get("ended_as", a.state) in (State.FATAL, State.CANCELLED)]
+    broken = [a.key.name for a in own if a.end in (State.FATAL, State.CANCELLED)]
     return {
         "settled": sum(what == "settle" for _, what in due),
         "booked_unknown": sum(what == "book" for _, what in due),

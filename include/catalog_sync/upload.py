@@ -84,10 +84,9 @@ def uncovered(items: int, attempts: Iterable[Attempt]) -> list[Range]:
     """Return the ranges of a batch that no attempt has brought to Amazon or to an end in this run.
 
     An attempt that is still SENDING (its process died, or its answer was lost) covers nothing: its range is sent again.
+    Settling changes nothing about that: a task that is cleared after the end of its run finds the same gaps.
     """
-    covered = sorted(
-        (a.start, a.stop) for a in attempts if a.state not in (State.SENDING, State.REJECTED)
-    )  # fmt: skip
+    covered = sorted((a.start, a.stop) for a in attempts if a.end not in (State.SENDING, State.REJECTED))
     gaps, at = [], 0
     for start, stop in covered:
         if start > at:

@@ -158,6 +158,18 @@ def test_403_stops_everything_at_once(world: World) -> None:
     assert len(amazon.requests) == 1
 
 
+def test_a_cleared_task_sends_what_was_not_taken_although_the_run_was_settled(world: World) -> None:
+    """After a 403 the run is settled; once the permission is mended, the cleared task sends the rows."""
+    with pytest.raises(Misconfigured, match="403"):
+        world.send(Amazon(lambda items: httpx.Response(403, json={"message": "Forbidden"})))
+    for attempt in list(world.attempts.open()):
+        world.attempts.settle(attempt, "r1", world.clock.time())
+    world.clock.sleep(601)
+    amazon = Amazon(accept)
+    world.send(amazon)
+    assert amazon.accepted == [world.items]
+
+
 def test_429_honours_retry_after_and_goes_on(world: World) -> None:
     """The same rows are sent again after the time that Amazon asks for."""
     answers = iter([httpx.Response(429, headers={"Retry-After": "7"}, json={"errorMsg": "Too Many Requests"})])
