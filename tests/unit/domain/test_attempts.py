@@ -56,7 +56,7 @@ def test_a_lease_given_up_or_expired_goes_to_the_next_run_with_a_higher_number(a
     assert attempts.lease.take("r2", NOW) == 2
     assert not attempts.lease.release(1, "r1")
     assert attempts.lease.take("r3", NOW + LEASE_SECONDS + 1) == 3
-    assert attempts.lease.read() == Holder(3, "r3", NOW + 2 * LEASE_SECONDS + 1)
+    assert attempts.lease.read() == Holder(3, "r3", NOW + 2 * LEASE_SECONDS + 1, since=3)
 
 
 def test_an_attempt_of_an_older_plan_is_never_recorded(attempts: Attempts) -> None:
@@ -73,6 +73,16 @@ def test_an_attempt_renews_the_lease_even_after_it_was_given_up(attempts: Attemp
     attempts.lease.release(1, "r1")
     begun(attempts)
     assert attempts.lease.read().held_until == NOW + LEASE_SECONDS
+
+
+def test_a_plan_from_before_another_run_came_between_is_never_sent(attempts: Attempts) -> None:
+    """I4: r1 took 1, lost the lease to r2, and took 3; a process of r1 thought dead then leaves plan 1 as r1's plan."""
+    assert attempts.lease.take("r2", NOW + LEASE_SECONDS + 1) == 2
+    assert attempts.lease.take("r1", NOW + 2 * LEASE_SECONDS + 2) == 3
+    with pytest.raises(Superseded):
+        begun(attempts, plan=1)
+    assert not attempts.lease.release(1, "r1")
+    assert begun(attempts, plan=3).plan_number == 3
 
 
 def test_a_run_that_took_two_numbers_still_sends_its_one_plan(attempts: Attempts) -> None:
