@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from catalog_sync.errors import Superseded, shorten
 from catalog_sync.lease import Lease
@@ -178,7 +178,9 @@ class Attempts:
         for pointer in self.ledger.query(self._open):
             pointers.setdefault(str(pointer["run_id"]), set()).add(str(pointer["sk"]))
         for run_id, wanted in pointers.items():
-            yield from (attempt for attempt in self.of_run(run_id) if attempt.key.pointer in wanted)
+            # Another run may have settled one since its pointer was read.
+            found = (attempt for attempt in self.of_run(run_id) if attempt.key.pointer in wanted)
+            yield from (attempt for attempt in found if attempt.state is not State.SETTLED)
 
     def by_ingestion(self, ingestion_id: str) -> Attempt | None:
         """Return the attempt that Amazon gave this ingestion id to, or ``None`` when it is not (yet) known."""
@@ -356,22 +358,39 @@ class Attempts:
         """Record that the run ``run_id`` has booked the attempt's rows as unknown for now."""
         self.ledger.update(attempt.key.pk, attempt.key.sk, {"booked_in": run_id})
 
-    def settle(self, attempt: Attempt, run_id: str, now: float) -> None:
-        """Close the attempt: its outcomes are in the tables. ``run_id`` is the run that settled it."""
+    def settle(
+        self, attempt: Attempt, run_id: str, now: float, late: dict[str, dict[str, int]] | None = None
+    ) -> bool:
+        """Close the attempt: its outcomes are in the tables; tell whether this call did it and not another run's.
+
+        :param run_id: the run that settles it.
+        :param late: rows by store and outcome, for that run's books, when those of the attempt's own are closed. They
+            are written with the end itself: of two runs that settle at once one books, and once.
+        """
         expires = int(now + self.keep)
         key = attempt.key
         changes = {
             "state": State.SETTLED.value, "ended_as": attempt.state.value, "settled_at": now, "settled_in": run_id,
             "expires_at": expires,
         }  # fmt: skip
-        self.ledger.transact(
-            [
-                {"Update": LedgerTable.update_request(key.pk, key.sk, changes)},
-                {"Delete": {"Key": {"pk": {"S": self._open}, "sk": {"S": key.pointer}}}},
-            ]
-        )
+        writes: list[dict[str, Any]] = [
+            {
+                "Update": LedgerTable.update_request(
+                    key.pk, key.sk, changes, "#state <> :settled", {"settled": State.SETTLED.value}
+                )
+            },
+            {"Delete": {"Key": {"pk": {"S": self._open}, "sk": {"S": key.pointer}}}},
+        ]
+        if late is not None:
+            booked = {"pk": f"RUN#{run_id}", "sk": f"LATE#{key.pointer}", "of_run": key.run_id, "counts": late}
+            writes.append({"Put": {"Item": pack(booked)}})
+        try:
+            self.ledger.transact(writes)
+        except ConditionFailed:
+            return False
         if attempt.ingestion_id:
             self.ledger.update(f"INGESTION#{attempt.ingestion_id}", "ATTEMPT", {"expires_at": expires})
+        return True
 
 
 def _evidence(answer: Answer) -> Item:

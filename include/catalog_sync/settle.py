@@ -53,13 +53,11 @@ def settle(run: Run) -> dict[str, Any]:
             mine = frame.filter((pl.col("run_id") == attempt.key.run_id) & (pl.col("attempt") == attempt.key.name))
             counts = Counter(dict(mine.group_by("outcome").len().iter_rows()))
             totals += counts
-            if what == "settle" and _is_late(run, attempt, now):
-                late += 1
-                _book_late(run, attempt, mine)
-            if what == "settle":
-                attempts.settle(attempt, run.run_id, now)
-            else:
+            if what == "book":
                 attempts.booked(attempt, run.run_id)
+                continue
+            counted = _by_store(mine) if _is_late(run, attempt, now) else None
+            late += attempts.settle(attempt, run.run_id, now, counted) and counted is not None
     own = attempts.of_run(run.run_id)
     broken = [a.key.name for a in own if a.end in (State.FATAL, State.CANCELLED)]
     return {
@@ -134,14 +132,12 @@ def _is_late(run: Run, attempt: Attempt, now: float) -> bool:
     return any(run.lake.exists(f"runs/{other}/{name}.json") for name in ("books", "books-incomplete"))
 
 
-def _book_late(run: Run, attempt: Attempt, outcomes: pl.DataFrame) -> None:
-    """Leave for the books of this run what it settled of another run's attempt."""
+def _by_store(outcomes: pl.DataFrame) -> dict[str, dict[str, int]]:
+    """Return how many rows of each store came to which end."""
     counts: dict[str, dict[str, int]] = {}
     for store, outcome, rows in outcomes.group_by("store_id", "outcome").len().iter_rows():
         counts.setdefault(store, {})[outcome] = rows
-    run.ledger.update(
-        f"RUN#{run.run_id}", f"LATE#{attempt.key.pointer}", {"of_run": attempt.key.run_id, "counts": counts}
-    )
+    return counts
 
 
 def _record_unsent(run: Run) -> None:

@@ -108,6 +108,22 @@ def test_two_processes_cannot_begin_the_same_attempt(attempts: Attempts) -> None
         begun(attempts)
 
 
+def test_of_two_runs_that_settle_at_once_one_does_it_and_books_it(attempts: Attempts) -> None:
+    """I6: a late outcome is in the books of one run, and how the attempt ended is not overwritten."""
+    attempt = begun(attempts)
+    attempts.accepted(attempt, "ing-1", NOW + 1, 0.5)
+    attempts.record_notice("ing-1", State.DONE, "https://link", NOW + 2)
+    [as_night_read_it] = attempts.open()
+    [as_hourly_read_it] = attempts.open()
+    counts = {"A": {"acknowledged": 10}}
+    assert attempts.settle(as_night_read_it, "night", NOW + 3, counts)
+    assert not attempts.settle(as_hourly_read_it, "hourly", NOW + 4, counts)
+    booked = [list(attempts.ledger.query(f"RUN#{run}", "LATE#")) for run in ("night", "hourly")]
+    assert [len(items) for items in booked] == [1, 0]
+    ended = attempts.get(attempt.key)
+    assert ended and (ended.end, ended.item["settled_in"]) == (State.DONE, "night")
+
+
 def test_a_full_life(attempts: Attempts) -> None:
     """SENDING, ACCEPTED, INPROGRESS, DONE with its link, archived, settled: open until then, gone after."""
     attempt = begun(attempts)
