@@ -265,6 +265,7 @@ class Attempts:
         notice = self.ledger.get(f"INGESTION#{ingestion_id}", "NOTICE")
         if notice:
             self.report(ingestion_id, State(notice["status"]), str(notice.get("link", "")), now, "early notice")
+            self._forget_link(ingestion_id)
 
     def ended(self, attempt: Attempt, state: State, now: float, answer: Answer) -> None:
         """Record an answer that did not take the request (REJECTED, REFUSED or FAILED)."""
@@ -292,7 +293,10 @@ class Attempts:
             "attribute_not_exists(#rank) OR #rank < :rank",
             {"rank": PROGRESS[state]},
         )  # fmt: skip
-        return self.report(ingestion_id, state, link, now, "notice")
+        known = self.report(ingestion_id, state, link, now, "notice")
+        if known and link:
+            self._forget_link(ingestion_id)
+        return known
 
     def report(self, ingestion_id: str, state: State, link: str, now: float, by: str) -> bool:
         """Move the attempt forward to what Amazon reports, keeping the link; tell whether the ingestion id is known.
@@ -332,7 +336,11 @@ class Attempts:
             {"report_key": report_key, "archived_at": now, "link": None, "link_at": None},
         )
         if attempt.ingestion_id:
-            self.ledger.update(f"INGESTION#{attempt.ingestion_id}", "NOTICE", {"link": None}, "attribute_exists(#pk)")
+            self._forget_link(attempt.ingestion_id)
+
+    def _forget_link(self, ingestion_id: str) -> None:
+        """Drop the link that a notice brought: the attempt has it, or its report is archived."""
+        self.ledger.update(f"INGESTION#{ingestion_id}", "NOTICE", {"link": None}, "attribute_exists(#pk)")
 
     def link_failed(self, attempt: Attempt, why: str) -> None:
         """Forget a link that does not work, so that the status API is asked for a fresh one."""
@@ -371,7 +379,7 @@ class Attempts:
         key = attempt.key
         changes = {
             "state": State.SETTLED.value, "ended_as": attempt.state.value, "settled_at": now, "settled_in": run_id,
-            "expires_at": expires,
+            "expires_at": expires, "link": None, "link_at": None,
         }  # fmt: skip
         writes: list[dict[str, Any]] = [
             {

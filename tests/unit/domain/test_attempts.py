@@ -124,6 +124,21 @@ def test_of_two_runs_that_settle_at_once_one_does_it_and_books_it(attempts: Atte
     assert ended and (ended.end, ended.item["settled_in"]) == (State.DONE, "night")
 
 
+def test_no_link_outlives_its_attempt(attempts: Attempts) -> None:
+    """I8: neither a notice that comes after the report was archived nor an end without a report leaves a link."""
+    polled, fatal = begun(attempts, 1), begun(attempts, 2)
+    attempts.accepted(polled, "ing-1", NOW + 1, 0.5)
+    attempts.report("ing-1", State.DONE, "https://polled?secret", NOW + 2, "status")
+    attempts.archived(polled, "runs/r1/reports/ing-1", NOW + 3)
+    attempts.record_notice("ing-1", State.DONE, "https://notice?secret", NOW + 4)
+    attempts.accepted(fatal, "ing-2", NOW + 1, 0.5)
+    attempts.record_notice("ing-2", State.FATAL, "https://fatal?secret", NOW + 4)
+    for attempt in list(attempts.open()):
+        attempts.settle(attempt, "r1", NOW + 5)
+    kept = [dict(item) for pk in ("INGESTION#ing-1", "INGESTION#ing-2", "RUN#r1") for item in attempts.ledger.query(pk)]
+    assert "secret" not in str(kept)
+
+
 def test_a_full_life(attempts: Attempts) -> None:
     """SENDING, ACCEPTED, INPROGRESS, DONE with its link, archived, settled: open until then, gone after."""
     attempt = begun(attempts)
