@@ -366,9 +366,7 @@ class Attempts:
         """Record that the run ``run_id`` has booked the attempt's rows as unknown for now."""
         self.ledger.update(attempt.key.pk, attempt.key.sk, {"booked_in": run_id})
 
-    def settle(
-        self, attempt: Attempt, run_id: str, now: float, late: dict[str, dict[str, int]] | None = None
-    ) -> bool:
+    def settle(self, attempt: Attempt, run_id: str, now: float, late: dict[str, dict[str, int]] | None = None) -> bool:
         """Close the attempt: its outcomes are in the tables; tell whether this call did it and not another run's.
 
         :param run_id: the run that settles it.

@@ -55,9 +55,9 @@ class Lease:
         item = self.ledger.get(*self.key)
         if item is None:
             return Holder()
-        return Holder(
-            int(item["token"]), str(item["owner"]), float(item.get("held_until", 0)), int(item.get("since", item["token"]))
-        )
+        token = int(item["token"])
+        held_until, since = float(item.get("held_until", 0)), int(item.get("since", token))
+        return Holder(token, str(item["owner"]), held_until, since)
 
     def take(self, owner: str, now: float) -> int:
         """Take the lease for ``owner`` and return its token, one higher than the last.

@@ -121,7 +121,8 @@ def test_of_two_runs_that_settle_at_once_one_does_it_and_books_it(attempts: Atte
     booked = [list(attempts.ledger.query(f"RUN#{run}", "LATE#")) for run in ("night", "hourly")]
     assert [len(items) for items in booked] == [1, 0]
     ended = attempts.get(attempt.key)
-    assert ended and (ended.end, ended.item["settled_in"]) == (State.DONE, "night")
+    assert ended
+    assert (ended.end, ended.item["settled_in"]) == (State.DONE, "night")
 
 
 def test_no_link_outlives_its_attempt(attempts: Attempts) -> None:
