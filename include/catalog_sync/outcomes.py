@@ -10,6 +10,7 @@ import polars as pl
 from catalog_sync import reports
 from catalog_sync.attempts import Attempt, State
 from catalog_sync.clock import utc
+from catalog_sync.lease import Lease
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -29,8 +30,10 @@ def outcomes_of(run: Run, attempt: Attempt) -> pl.DataFrame:
     """Return the planned rows of the attempt with what became of each.
 
     Columns beside those of a planned row: ``run_id``, ``attempt`` (its name), ``batch``, ``plan_number``,
-    ``ingestion_id``, ``sent_at``, ``resolved_at``, ``outcome``, ``code``, ``message``. An attempt that was REJECTED
-    has no rows: they were sent again. The same frame is kept in the run's prefix, once the end is known.
+    ``ingestion_id``, ``sent_at``, ``resolved_at``, ``outcome``, ``code``, ``message``, ``until`` (when Amazon applied
+    it at the latest) and ``proof_from`` (the first plan number that was sent after that, for all we know; the plan's
+    own while a report may still come). An attempt that was REJECTED has no rows: they were sent again. The same frame
+    is kept in the run's prefix, once the end is known.
     """
     name = f"runs/{attempt.key.run_id}/outcomes/{attempt.key.name}.parquet"
     if run.lake.exists(name):
@@ -40,6 +43,9 @@ def outcomes_of(run: Run, attempt: Attempt) -> pl.DataFrame:
     rows = rows.slice(attempt.start, 0 if attempt.state is State.REJECTED else attempt.rows)
     # A refusal in the answer itself has no ingestion id; its attempt stands for one among the distinct refusals.
     ingestion_id = attempt.ingestion_id or f"request:{attempt.key.pointer}"
+    known = attempt.state in _WHOLE or bool(attempt.report_key)
+    forgotten = attempt.sent_at + run.settings.results.horizon.total_seconds()
+    over = known or run.clock.time() > forgotten
     frame = _judged(run, attempt, rows).with_columns(
         run_id=pl.lit(attempt.key.run_id),
         attempt=pl.lit(attempt.key.name),
@@ -48,8 +54,10 @@ def outcomes_of(run: Run, attempt: Attempt) -> pl.DataFrame:
         ingestion_id=pl.lit(ingestion_id),
         sent_at=pl.lit(utc(attempt.sent_at)).cast(pl.Datetime("us", "UTC")),
         resolved_at=pl.lit(utc(float(attempt.item.get("ended_at", attempt.sent_at)))).cast(pl.Datetime("us", "UTC")),
+        until=pl.lit(utc(float(attempt.item.get("ended_at", forgotten)))).cast(pl.Datetime("us", "UTC")),
+        proof_from=pl.lit(Lease.of(run).read().token + 1 if over else attempt.plan_number, dtype=pl.Int64),
     )
-    if attempt.state in _WHOLE or attempt.report_key:
+    if known:
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd", compression_level=1)
         run.lake.create(name, buffer.getvalue())
