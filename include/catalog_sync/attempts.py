@@ -353,13 +353,14 @@ class Attempts:
 
     def give_up(self, attempt: Attempt, now: float) -> None:
         """Mark an attempt whose result did not come in time as UNKNOWN, unless it ended meanwhile."""
-        states = {f"s{n}": state.value for n, state in enumerate([State.SENDING, *sorted(RUNNING), State.DONE])}
+        states = {f"s{n}": state.value for n, state in enumerate([State.SENDING, *sorted(RUNNING)])}
         self.ledger.update(
             attempt.key.pk,
             attempt.key.sk,
             {"state": State.UNKNOWN.value, "given_up_at": now},
-            f"#state IN ({', '.join(f':{name}' for name in states)}) AND attribute_not_exists(#report_key)",
-            states,
+            f"attribute_not_exists(#report_key) AND (#state IN ({', '.join(f':{name}' for name in states)})"
+            " OR (#state = :done AND attribute_not_exists(#link)))",
+            {**states, "done": State.DONE.value},
         )
 
     def booked(self, attempt: Attempt, run_id: str) -> None:

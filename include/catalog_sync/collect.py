@@ -91,7 +91,7 @@ class Collector:
         received = self._receive(patient=self.drains or any(_is_open(a) for a in attempts))
         attempts = self.awaited()
         polled = self._poll(attempts)
-        self._give_up(attempts)
+        self._give_up(self.awaited())  # read again: the poll may have brought what was awaited
         attempts = self.awaited()
         now = self.run.clock.time()
         results = self.run.settings.results
@@ -196,6 +196,8 @@ class Collector:
         now = self.run.clock.time()
         limit = self.run.settings.results.give_up_after.total_seconds()
         for attempt in attempts:
+            if self.drains and attempt.state is State.DONE:
+                continue  # only the link is missing, and no run waits: it can be asked for until the horizon
             if _is_open(attempt) and now - attempt.sent_at > limit:
                 log.error(
                     "No result for %s after %.0f s: its rows are unknown until one comes", attempt.ingestion_id, limit
