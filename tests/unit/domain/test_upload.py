@@ -85,6 +85,12 @@ class World:
         self.run.lake.put_json("runs/r1/plan.json", {"plan_number": number, "batches": 1, "batch_list": [batch]})
         self.attempts = Attempts(ledger, "acme", 1000.0)
 
+    def each_its_own_store(self) -> None:
+        """Let every item of the batch be of another store."""
+        plan = self.run.plan
+        plan["batch_list"][0]["ranges"] = [{"store": str(n), "start": n, "stop": n + 1} for n in range(len(self.items))]
+        self.run.lake.put_json("runs/r1/plan.json", plan)
+
     def send(self, amazon: Amazon) -> dict[str, Any]:
         """Run the upload task once."""
         tickets = Tickets(self.run.ledger.client, "Ledger", self.clock)
@@ -128,6 +134,20 @@ def test_a_bad_store_is_found_and_the_rest_is_sent(world: World) -> None:
     assert world.send(amazon)["refused"] == 2
     assert amazon.skus == ["s0", "s1", "s2"]
     assert world.states() == [State.REJECTED, State.ACCEPTED, State.REFUSED]
+
+
+def test_one_bad_store_of_many_costs_the_others_nothing(dynamodb: Any, clock: Any) -> None:
+    """A batch of a hundred stores, one of them bad: it is found within the budget, and all others are sent."""
+    world = World(dynamodb, clock, items=100)
+    world.each_its_own_store()
+    amazon = Amazon(
+        lambda items: (
+            httpx.Response(400, json=BAD_STORE) if any(i["item_sku"] == "s41" for i in items) else accept(items)
+        )
+    )
+    assert world.send(amazon)["refused"] == 1
+    assert sorted(amazon.skus) == sorted(f"s{n}" for n in range(100) if n != 41)
+    assert len(amazon.requests) < SEARCH_BUDGET
 
 
 def test_a_poisonous_row_is_found_by_halves(dynamodb: Any, clock: Any) -> None:
