@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 #: What became of a planned row, in the order in which a later attempt's word outranks an earlier one's.
 _UNSENT, _UNKNOWN, _FAILED, _REFUSED, _ACKNOWLEDGED = range(5)
 _COLUMN = ("unsent", "unknown", "failed", "refused", "acknowledged")
-_OUTCOME = [*KEY, "outcome", "ingestion_id"]
+_OUTCOME = [*KEY, "outcome"]
 _CODE = {name: code for code, name in enumerate(_COLUMN)}
 
 
@@ -139,7 +139,7 @@ def _row_results(run: Run, plan: dict[str, Any]) -> list[np.ndarray]:
 
 
 def _told(run: Run, attempt: Attempt) -> np.ndarray:
-    ended = State(attempt.item.get("ended_as", attempt.state.value))
+    ended = attempt.end
     if ended is State.REJECTED:
         return np.full(attempt.rows, _UNSENT, dtype=np.int8)
     key = run.key(f"outcomes/{attempt.key.name}.parquet")
@@ -178,21 +178,20 @@ def _catalog(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
     stores = sorted(keys["store_id"].unique())
     if not stores:
         return {}
-    tables, columns = Tables(run.lake), [*KEY, "state", "ingestion_id"]
+    tables, columns = Tables(run.lake), [*KEY, "state"]
     version = plan["acknowledged_version"]
     before = tables.read("acknowledged", stores if version is not None else [], columns, version)
     after = tables.read("acknowledged", stores, columns)
-    # What another run settled meanwhile is in that run's books, not in ours.
-    others = after.join(before, on=list(KEY), how="anti").filter(
-        ~pl.col("ingestion_id").is_in(outcomes["ingestion_id"].unique().to_list())
-    )
+    # What only another run settled meanwhile is in that run's books, not in ours.
+    active = before.filter(pl.col("state") == "ACTIVE")
+    others = after.join(active, on=list(KEY), how="anti").join(keys, on=list(KEY), how="anti")
     after = after.join(others, on=list(KEY), how="anti")
     gained = keys.join(before, on=list(KEY), how="left")
     lines = {
         store: {"active_before": 0, "new": 0, "reactivated": 0, "archived": 0, "active_after": 0} for store in stores
     }
     for frame, column in (
-        (before.filter(pl.col("state") == "ACTIVE"), "active_before"),
+        (active, "active_before"),
         (after.filter(pl.col("state") == "ACTIVE"), "active_after"),
         (gained.filter(pl.col("state").is_null()), "new"),
         (gained.filter(pl.col("state") == "ARCHIVED"), "reactivated"),

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from catalog_sync.errors import Superseded, shorten
 from catalog_sync.lease import Lease
@@ -133,6 +133,11 @@ class Attempt:
         return self.stop - self.start
 
     @property
+    def end(self) -> State:
+        """The state, or for a settled attempt the one in which it was settled."""
+        return State(self.item.get("ended_as", self.state.value))
+
+    @property
     def in_doubt(self) -> bool:
         """Whether Amazon may apply it, or may have, without our knowing."""
         return self.state not in NOT_TAKEN and self.state is not State.SETTLED
@@ -173,7 +178,9 @@ class Attempts:
         for pointer in self.ledger.query(self._open):
             pointers.setdefault(str(pointer["run_id"]), set()).add(str(pointer["sk"]))
         for run_id, wanted in pointers.items():
-            yield from (attempt for attempt in self.of_run(run_id) if attempt.key.pointer in wanted)
+            # Another run may have settled one since its pointer was read.
+            found = (attempt for attempt in self.of_run(run_id) if attempt.key.pointer in wanted)
+            yield from (attempt for attempt in found if attempt.state is not State.SETTLED)
 
     def by_ingestion(self, ingestion_id: str) -> Attempt | None:
         """Return the attempt that Amazon gave this ingestion id to, or ``None`` when it is not (yet) known."""
@@ -258,6 +265,7 @@ class Attempts:
         notice = self.ledger.get(f"INGESTION#{ingestion_id}", "NOTICE")
         if notice:
             self.report(ingestion_id, State(notice["status"]), str(notice.get("link", "")), now, "early notice")
+            self._forget_link(ingestion_id)
 
     def ended(self, attempt: Attempt, state: State, now: float, answer: Answer) -> None:
         """Record an answer that did not take the request (REJECTED, REFUSED or FAILED)."""
@@ -285,7 +293,10 @@ class Attempts:
             "attribute_not_exists(#rank) OR #rank < :rank",
             {"rank": PROGRESS[state]},
         )  # fmt: skip
-        return self.report(ingestion_id, state, link, now, "notice")
+        known = self.report(ingestion_id, state, link, now, "notice")
+        if known and link:
+            self._forget_link(ingestion_id)
+        return known
 
     def report(self, ingestion_id: str, state: State, link: str, now: float, by: str) -> bool:
         """Move the attempt forward to what Amazon reports, keeping the link; tell whether the ingestion id is known.
@@ -325,7 +336,11 @@ class Attempts:
             {"report_key": report_key, "archived_at": now, "link": None, "link_at": None},
         )
         if attempt.ingestion_id:
-            self.ledger.update(f"INGESTION#{attempt.ingestion_id}", "NOTICE", {"link": None}, "attribute_exists(#pk)")
+            self._forget_link(attempt.ingestion_id)
+
+    def _forget_link(self, ingestion_id: str) -> None:
+        """Drop the link that a notice brought: the attempt has it, or its report is archived."""
+        self.ledger.update(f"INGESTION#{ingestion_id}", "NOTICE", {"link": None}, "attribute_exists(#pk)")
 
     def link_failed(self, attempt: Attempt, why: str) -> None:
         """Forget a link that does not work, so that the status API is asked for a fresh one."""
@@ -338,35 +353,51 @@ class Attempts:
 
     def give_up(self, attempt: Attempt, now: float) -> None:
         """Mark an attempt whose result did not come in time as UNKNOWN, unless it ended meanwhile."""
-        states = {f"s{n}": state.value for n, state in enumerate([State.SENDING, *sorted(RUNNING), State.DONE])}
+        states = {f"s{n}": state.value for n, state in enumerate([State.SENDING, *sorted(RUNNING)])}
         self.ledger.update(
             attempt.key.pk,
             attempt.key.sk,
             {"state": State.UNKNOWN.value, "given_up_at": now},
-            f"#state IN ({', '.join(f':{name}' for name in states)}) AND attribute_not_exists(#report_key)",
-            states,
+            f"attribute_not_exists(#report_key) AND (#state IN ({', '.join(f':{name}' for name in states)})"
+            " OR (#state = :done AND attribute_not_exists(#link)))",
+            {**states, "done": State.DONE.value},
         )
 
     def booked(self, attempt: Attempt, run_id: str) -> None:
         """Record that the run ``run_id`` has booked the attempt's rows as unknown for now."""
         self.ledger.update(attempt.key.pk, attempt.key.sk, {"booked_in": run_id})
 
-    def settle(self, attempt: Attempt, run_id: str, now: float) -> None:
-        """Close the attempt: its outcomes are in the tables. ``run_id`` is the run that settled it."""
+    def settle(self, attempt: Attempt, run_id: str, now: float, late: dict[str, dict[str, int]] | None = None) -> bool:
+        """Close the attempt: its outcomes are in the tables; tell whether this call did it and not another run's.
+
+        :param run_id: the run that settles it.
+        :param late: rows by store and outcome, for that run's books, when those of the attempt's own are closed. They
+            are written with the end itself: of two runs that settle at once one books, and once.
+        """
         expires = int(now + self.keep)
         key = attempt.key
         changes = {
             "state": State.SETTLED.value, "ended_as": attempt.state.value, "settled_at": now, "settled_in": run_id,
-            "expires_at": expires,
+            "expires_at": expires, "link": None, "link_at": None,
         }  # fmt: skip
-        self.ledger.transact(
-            [
-                {"Update": LedgerTable.update_request(key.pk, key.sk, changes)},
-                {"Delete": {"Key": {"pk": {"S": self._open}, "sk": {"S": key.pointer}}}},
-            ]
-        )
+        writes: list[dict[str, Any]] = [
+            {
+                "Update": LedgerTable.update_request(
+                    key.pk, key.sk, changes, "#state <> :settled", {"settled": State.SETTLED.value}
+                )
+            },
+            {"Delete": {"Key": {"pk": {"S": self._open}, "sk": {"S": key.pointer}}}},
+        ]
+        if late is not None:
+            booked = {"pk": f"RUN#{run_id}", "sk": f"LATE#{key.pointer}", "of_run": key.run_id, "counts": late}
+            writes.append({"Put": {"Item": pack(booked)}})
+        try:
+            self.ledger.transact(writes)
+        except ConditionFailed:
+            return False
         if attempt.ingestion_id:
             self.ledger.update(f"INGESTION#{attempt.ingestion_id}", "ATTEMPT", {"expires_at": expires})
+        return True
 
 
 def _evidence(answer: Answer) -> Item:

@@ -38,23 +38,22 @@ def replaced(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.Dat
 def _turn(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.DataFrame:
     """Apply outcomes of which each key has at most one."""
     new = outcomes.select(
-        *_ON, "outcome", _hash="content_hash", _plan="plan_number", _sent="sent_at", _resolved="resolved_at"
+        *_ON, "outcome", _hash="content_hash", _plan="plan_number", _until="until", _proof="proof_from"
     )  # fmt: skip
     joined = before.join(new, on=_ON, how="left")
     newer = pl.col("_plan") > pl.col("plan_number")
     differs = pl.col("_hash") != pl.col("content_hash")
     acknowledged = pl.col("outcome") == "acknowledged"
+    broken = pl.col("outcome").is_in(["failed", "unknown"])
     late = (
-        acknowledged
-        & ~newer
+        (acknowledged | broken)
         & differs
-        & (pl.col("_resolved") > pl.col("sent_at"))
+        & (pl.col("_until") > pl.col("sent_at"))
         & (pl.col("_plan") < pl.col("plan_number"))
     )
     dirty = (
-        pl.when((pl.col("outcome") == "failed") & newer).then(pl.col("_plan") + 1)
-        .when((pl.col("outcome") == "unknown") & newer).then(pl.col("_plan"))
-        .when(late).then(pl.col("plan_number") + 1)
+        pl.when(broken & newer).then(pl.col("_proof"))
+        .when(late).then(pl.max_horizontal(pl.col("plan_number") + 1, "_proof"))
     )  # fmt: skip
     kept = joined.with_columns(dirty_until=pl.max_horizontal("dirty_until", dirty))
     replaces = (acknowledged & (pl.col("_plan") >= pl.col("plan_number"))).fill_null(False)
@@ -74,7 +73,7 @@ def _acknowledged(outcomes: pl.DataFrame, before: pl.DataFrame, now: float) -> p
         (pl.col("_old_hash") != pl.col("content_hash"))
         & (pl.col("_old_plan") < pl.col("plan_number"))
         & (pl.col("_old_resolved") > pl.col("sent_at"))
-    ).then(pl.col("plan_number") + 1)
+    ).then(pl.max_horizontal(pl.col("plan_number") + 1, "proof_from"))
     return rows.with_columns(
         acknowledged_at=pl.lit(utc(now)).cast(pl.Datetime("us", "UTC")),
         state=pl.lit("ACTIVE"),

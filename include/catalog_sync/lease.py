@@ -21,16 +21,21 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 900.0
 
 
-_OURS = "#token = :token OR #owner = :owner"
+#: The lease is ours while nobody else took it since: ``since`` is the first number of the owner's unbroken sequence.
+_OURS = "#token = :token OR (#owner = :owner AND #since <= :token)"
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds the lease: ``token`` is the last plan number; ``held_until`` is 0 when it was given up."""
+    """Who holds the lease: ``token`` is the last plan number; ``held_until`` is 0 when it was given up.
+
+    ``since`` is the first number that the owner took without another run taking one in between.
+    """
 
     token: int = 0
     owner: str = ""
     held_until: float = 0.0
+    since: int = 0
 
 
 class Lease:
@@ -50,7 +55,9 @@ class Lease:
         item = self.ledger.get(*self.key)
         if item is None:
             return Holder()
-        return Holder(int(item["token"]), str(item["owner"]), float(item.get("held_until", 0)))
+        token = int(item["token"])
+        held_until, since = float(item.get("held_until", 0)), int(item.get("since", token))
+        return Holder(token, str(item["owner"]), held_until, since)
 
     def take(self, owner: str, now: float) -> int:
         """Take the lease for ``owner`` and return its token, one higher than the last.
@@ -64,7 +71,8 @@ class Lease:
                     f"run {last.owner} is sending (plan {last.token}); one run sends at a time",
                     after=min(last.held_until - now, 30.0),
                 )
-            changes = {"token": last.token + 1, "owner": owner, "held_until": now + LEASE_SECONDS}
+            since = last.since if last.owner == owner else last.token + 1
+            changes = {"token": last.token + 1, "owner": owner, "since": since, "held_until": now + LEASE_SECONDS}
             condition = "#token = :last" if last.token else "attribute_not_exists(#pk)"
             values = {"last": last.token} if last.token else None
             if self.ledger.update(*self.key, changes, condition, values):
@@ -74,7 +82,7 @@ class Lease:
         """Return the transaction part that renews the lease, and that fails once another run has taken it.
 
         Two tries of one ``plan`` task may each have taken a number, while only one plan of the run stands: the owner
-        then tells that nobody else came between.
+        and ``since`` then tell that nobody else came between.
         """
         return {
             "Update": LedgerTable.update_request(

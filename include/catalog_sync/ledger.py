@@ -18,14 +18,20 @@ Items that are settled carry ``expires_at`` and go by DynamoDB's TTL.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from catalog_sync.errors import Misconfigured
+
+#: Writes that meet another transaction at an item are cancelled by DynamoDB at once, and boto3 does not repeat them
+#: (AWS, "Amazon DynamoDB Transactions: How it works", transaction conflict handling). All upload tasks renew one lease.
+CONFLICT_TRIES = 10
 
 _TO = TypeSerializer()
 _FROM = TypeDeserializer()
@@ -66,12 +72,20 @@ class LedgerTable:
 
     :param client: a boto3 DynamoDB client.
     :param name: the table's name.
+    :param sleep: how to wait before a write that met another one is tried again.
     :raises Misconfigured: (every call) the table does not exist or may not be used.
     """
 
-    def __init__(self, client: Any, name: str) -> None:
+    def __init__(self, client: Any, name: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self.client = client
         self.name = name
+        self._retrying = Retrying(
+            retry=retry_if_exception(_is_conflict),
+            stop=stop_after_attempt(CONFLICT_TRIES),
+            wait=wait_random_exponential(multiplier=0.05, max=1.0),
+            sleep=sleep,
+            reraise=True,
+        )
 
     def get(self, pk: str, sk: str) -> Item | None:
         """Return the item, read strongly consistent, or ``None``."""
@@ -165,13 +179,14 @@ class LedgerTable:
 
     def _call(self, operation: str, table: bool = True, **arguments: Any) -> Any:
         try:
-            return getattr(self.client, operation)(**({"TableName": self.name} if table else {}), **arguments)
+            call = getattr(self.client, operation)
+            return self._retrying.copy()(call, **({"TableName": self.name} if table else {}), **arguments)
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if code == "ConditionalCheckFailedException":
                 raise ConditionFailed([True]) from None
             if code == "TransactionCanceledException":
-                reasons = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
+                reasons = _reasons(error)
                 if "ConditionalCheckFailed" in reasons:
                     raise ConditionFailed([reason == "ConditionalCheckFailed" for reason in reasons]) from None
             if code in ("ResourceNotFoundException", "AccessDeniedException", "UnrecognizedClientException"):
@@ -180,3 +195,18 @@ class LedgerTable:
                     "or mend ledger.table, the region or the permissions of the AWS connection"
                 ) from None
             raise
+
+
+def _reasons(error: ClientError) -> list[Any]:
+    """Return, for each write of a cancelled transaction, what was wrong with it (``None`` as text when nothing)."""
+    response: dict[str, Any] = dict(error.response)
+    return [reason.get("Code") for reason in response.get("CancellationReasons", [])]
+
+
+def _is_conflict(error: BaseException) -> bool:
+    """Tell whether the write met another one: worth trying again, unless a condition failed, too."""
+    if not isinstance(error, ClientError):
+        return False
+    code, reasons = error.response.get("Error", {}).get("Code", ""), _reasons(error)
+    met = code == "TransactionCanceledException" and "TransactionConflict" in reasons
+    return code == "TransactionConflictException" or (met and "ConditionalCheckFailed" not in reasons)

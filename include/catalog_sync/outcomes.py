@@ -27,27 +27,33 @@ _WHOLE = {
 }
 
 
-def outcomes_of(run: Run, attempt: Attempt) -> pl.DataFrame:
+def outcomes_of(run: Run, attempt: Attempt, next_plan: int) -> pl.DataFrame:
     """Return the items of the attempt as they were sent, with what became of each.
 
     Columns beside those of the item and of a planned row: ``run_id``, ``attempt`` (its name), ``batch``,
-    ``plan_number``, ``ingestion_id``, ``sent_at``, ``resolved_at``, ``outcome``, ``code``, ``message``. An attempt that
-    was REJECTED has no rows: they were sent again. All but the items' fields is kept in the run's prefix, once the end
-    is known.
+    ``plan_number``, ``ingestion_id``, ``sent_at``, ``resolved_at``, ``outcome``, ``code``, ``message``, ``until`` (when
+    Amazon applied it at the latest) and ``proof_from`` (the first plan number that was sent after that, for all we
+    know; the plan's own while a report may still come). An attempt that was REJECTED has no rows: they were sent again.
+    All but the items' fields is kept in the run's prefix, once the end is known.
+
+    :param next_plan: the least number of a plan that was not yet made when the attempt's state was read.
     """
     batch = run.of(attempt.key.run_id).plan["batch_list"][attempt.key.batch - 1]
     sent = slice(attempt.start, attempt.start if attempt.state is State.REJECTED else attempt.stop)
     items = items_of(run.lake.get_compressed(batch["key"]))[sent]
-    return _ended(run, attempt, batch["rows_key"], sent).hstack(items.drop(KEY))
+    return _ended(run, attempt, batch["rows_key"], sent, next_plan).hstack(items.drop(KEY))
 
 
-def _ended(run: Run, attempt: Attempt, rows_key: str, sent: slice) -> pl.DataFrame:
+def _ended(run: Run, attempt: Attempt, rows_key: str, sent: slice, next_plan: int) -> pl.DataFrame:
     name = f"runs/{attempt.key.run_id}/outcomes/{attempt.key.name}.parquet"
     if run.lake.exists(name):
         return run.lake.get_frame(name)
     rows = run.lake.get_frame(rows_key)[sent]
     # A refusal in the answer itself has no ingestion id; its attempt stands for one among the distinct refusals.
     ingestion_id = attempt.ingestion_id or f"request:{attempt.key.pointer}"
+    known = attempt.state in _WHOLE or bool(attempt.report_key)
+    forgotten = attempt.sent_at + run.settings.results.horizon.total_seconds()
+    over = known or run.clock.time() > forgotten
     frame = _judged(run, attempt, rows).with_columns(
         run_id=pl.lit(attempt.key.run_id),
         attempt=pl.lit(attempt.key.name),
@@ -56,8 +62,10 @@ def _ended(run: Run, attempt: Attempt, rows_key: str, sent: slice) -> pl.DataFra
         ingestion_id=pl.lit(ingestion_id),
         sent_at=pl.lit(utc(attempt.sent_at)).cast(pl.Datetime("us", "UTC")),
         resolved_at=pl.lit(utc(float(attempt.item.get("ended_at", attempt.sent_at)))).cast(pl.Datetime("us", "UTC")),
+        until=pl.lit(utc(float(attempt.item.get("ended_at", forgotten)))).cast(pl.Datetime("us", "UTC")),
+        proof_from=pl.lit(next_plan if over else attempt.plan_number, dtype=pl.Int64),
     )
-    if attempt.state in _WHOLE or attempt.report_key:
+    if known:
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd", compression_level=1)
         run.lake.create(name, buffer.getvalue())

@@ -18,6 +18,7 @@ from catalog_sync import catalog_rows
 from catalog_sync.attempts import ENDED, Attempt, State
 from catalog_sync.clock import utc
 from catalog_sync.doubt import attempts_of
+from catalog_sync.lease import Lease
 from catalog_sync.outcomes import outcomes_of
 from catalog_sync.tables import Tables
 
@@ -46,11 +47,12 @@ def settle(run: Run) -> dict[str, Any]:
     _record_unsent(run)
     due = [(attempt, what) for attempt in attempts.open() if (what := _due(run, attempt, now))]
     due.sort(key=lambda pair: (pair[0].plan_number, pair[0].key.batch, pair[0].key.number))
+    next_plan = Lease.of(run).read().token + 1  # read after the ends were: what has this number was sent after them
     totals: Counter[str] = Counter()
     late = 0
     for first in range(0, len(due), CHUNK):
         chunk = due[first : first + CHUNK]
-        ends = [outcomes_of(run, attempt) for attempt, _ in chunk]
+        ends = [outcomes_of(run, attempt, next_plan) for attempt, _ in chunk]
         _apply(run, pl.concat(ends), now)
         named = {
             f"{attempt.key.pointer}/{what}": _events(rows) for (attempt, what), rows in zip(chunk, ends, strict=True)
@@ -59,15 +61,13 @@ def settle(run: Run) -> dict[str, Any]:
         for (attempt, what), mine in zip(chunk, ends, strict=True):
             counts = Counter(dict(mine.group_by("outcome").len().iter_rows()))
             totals += counts
-            if what == "settle" and _is_late(run, attempt, now):
-                late += 1
-                _book_late(run, attempt, mine)
-            if what == "settle":
-                attempts.settle(attempt, run.run_id, now)
-            else:
+            if what == "book":
                 attempts.booked(attempt, run.run_id)
+                continue
+            counted = _by_store(mine) if _is_late(run, attempt, now) else None
+            late += attempts.settle(attempt, run.run_id, now, counted) and counted is not None
     own = attempts.of_run(run.run_id)
-    broken = [a.key.name for a in own if a.item.get("ended_as", a.state) in (State.FATAL, State.CANCELLED)]
+    broken = [a.key.name for a in own if a.end in (State.FATAL, State.CANCELLED)]
     return {
         "settled": sum(what == "settle" for _, what in due),
         "booked_unknown": sum(what == "book" for _, what in due),
@@ -137,14 +137,12 @@ def _is_late(run: Run, attempt: Attempt, now: float) -> bool:
     return any(run.lake.exists(f"runs/{other}/{name}.json") for name in ("books", "books-incomplete"))
 
 
-def _book_late(run: Run, attempt: Attempt, outcomes: pl.DataFrame) -> None:
-    """Leave for the books of this run what it settled of another run's attempt."""
+def _by_store(outcomes: pl.DataFrame) -> dict[str, dict[str, int]]:
+    """Return how many rows of each store came to which end."""
     counts: dict[str, dict[str, int]] = {}
     for store, outcome, rows in outcomes.group_by("store_id", "outcome").len().iter_rows():
         counts.setdefault(store, {})[outcome] = rows
-    run.ledger.update(
-        f"RUN#{run.run_id}", f"LATE#{attempt.key.pointer}", {"of_run": attempt.key.run_id, "counts": counts}
-    )
+    return counts
 
 
 def _record_unsent(run: Run) -> None:

@@ -84,10 +84,9 @@ def uncovered(items: int, attempts: Iterable[Attempt]) -> list[Range]:
     """Return the ranges of a batch that no attempt has brought to Amazon or to an end in this run.
 
     An attempt that is still SENDING (its process died, or its answer was lost) covers nothing: its range is sent again.
+    Settling changes nothing about that: a task that is cleared after the end of its run finds the same gaps.
     """
-    covered = sorted(
-        (a.start, a.stop) for a in attempts if a.state not in (State.SENDING, State.REJECTED)
-    )  # fmt: skip
+    covered = sorted((a.start, a.stop) for a in attempts if a.end not in (State.SENDING, State.REJECTED))
     gaps, at = [], 0
     for start, stop in covered:
         if start > at:
@@ -167,10 +166,10 @@ class _BatchSender:
                 )
 
     def _search(self, attempt: Attempt, answer: Answer) -> None:
-        """Narrow a rejected range down: by store when stores are to blame, else by halves."""
+        """Narrow a rejected range down: between stores when stores are to blame, else anywhere, and by halves."""
         start, stop = attempt.start, attempt.stop
         self.rejections += 1
-        parts = self._by_store(start, stop) if answer.verdict is Verdict.REJECTED_STORES else _halves(start, stop)
+        parts = self._between_stores(start, stop) if answer.verdict is Verdict.REJECTED_STORES else _halves(start, stop)
         if len(parts) > 1:
             self._end(attempt, answer, State.REJECTED)
             self.work.extendleft(reversed(parts))
@@ -191,9 +190,13 @@ class _BatchSender:
         self.next_number += 1
         return attempt
 
-    def _by_store(self, start: int, stop: int) -> list[Range]:
-        pieces = ((max(start, r["start"]), min(stop, r["stop"])) for r in self.batch["ranges"])
-        return [(first, last) for first, last in pieces if first < last]
+    def _between_stores(self, start: int, stop: int) -> list[Range]:
+        """Return two halves of the range's stores: one bad store of a hundred then costs 14 requests, not 100."""
+        inner = [r["start"] for r in self.batch["ranges"] if start < r["start"] < stop]
+        if not inner:
+            return [(start, stop)]
+        middle = inner[len(inner) // 2]
+        return [(start, middle), (middle, stop)]
 
     def _halt(self, answer: Answer) -> None:
         self.attempts.halt(self.run.run_id, answer.message, self.run.clock.time() + HALT_SECONDS)

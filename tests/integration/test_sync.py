@@ -352,3 +352,28 @@ def test_outcomes_that_another_run_settles_are_booked_once(deployment: Deploymen
     made = account(deployment.open("night"))
     assert (made["state"], made["total"]["acknowledged"]) == ("complete", 10)
     assert (gather(hourly)["state"], gather(hourly)["late"]) == ("complete", [])
+
+
+def test_the_books_balance_when_another_run_has_sent_the_same_rows_since(deployment: Deployment) -> None:
+    """A night's books are made after a backfill has sent some of its new rows again, and new rows of its own."""
+    from catalog_sync.account import account
+    from catalog_sync.extract import extract
+
+    deployment.write(ROWS)
+    night = deployment.open("night")
+    extract(night, "erp")
+    prepare(night, shards(night)[0])
+    plan(night)
+    upload(night, [1])
+    hourly = deployment.open("hourly", Options(kind=Kind.COLLECT))
+    collector = Collector(hourly)
+    while not collector.step().waiting:
+        pass
+    collector.archive()
+    settle(hourly)
+    deployment.sync("backfill", [*({**r, "descr": "Newer"} for r in ROWS[:4]), *ROWS[4:], row(9)])
+    made = account(deployment.open("night"))
+    assert (made["state"], made["problems"], made["total"]["acknowledged"]) == ("complete", [], 10)
+    assert made["catalog"]["SEA-001"] == {
+        "active_before": 0, "new": 5, "reactivated": 0, "archived": 0, "active_after": 5,
+    }  # fmt: skip

@@ -56,7 +56,7 @@ def test_a_lease_given_up_or_expired_goes_to_the_next_run_with_a_higher_number(a
     assert attempts.lease.take("r2", NOW) == 2
     assert not attempts.lease.release(1, "r1")
     assert attempts.lease.take("r3", NOW + LEASE_SECONDS + 1) == 3
-    assert attempts.lease.read() == Holder(3, "r3", NOW + 2 * LEASE_SECONDS + 1)
+    assert attempts.lease.read() == Holder(3, "r3", NOW + 2 * LEASE_SECONDS + 1, since=3)
 
 
 def test_an_attempt_of_an_older_plan_is_never_recorded(attempts: Attempts) -> None:
@@ -73,6 +73,16 @@ def test_an_attempt_renews_the_lease_even_after_it_was_given_up(attempts: Attemp
     attempts.lease.release(1, "r1")
     begun(attempts)
     assert attempts.lease.read().held_until == NOW + LEASE_SECONDS
+
+
+def test_a_plan_from_before_another_run_came_between_is_never_sent(attempts: Attempts) -> None:
+    """I4: r1 took 1, lost the lease to r2, and took 3; a process of r1 thought dead then leaves plan 1 as r1's plan."""
+    assert attempts.lease.take("r2", NOW + LEASE_SECONDS + 1) == 2
+    assert attempts.lease.take("r1", NOW + 2 * LEASE_SECONDS + 2) == 3
+    with pytest.raises(Superseded):
+        begun(attempts, plan=1)
+    assert not attempts.lease.release(1, "r1")
+    assert begun(attempts, plan=3).plan_number == 3
 
 
 def test_a_run_that_took_two_numbers_still_sends_its_one_plan(attempts: Attempts) -> None:
@@ -96,6 +106,38 @@ def test_two_processes_cannot_begin_the_same_attempt(attempts: Attempts) -> None
     begun(attempts)
     with pytest.raises(Superseded, match="begun by another process"):
         begun(attempts)
+
+
+def test_of_two_runs_that_settle_at_once_one_does_it_and_books_it(attempts: Attempts) -> None:
+    """I6: a late outcome is in the books of one run, and how the attempt ended is not overwritten."""
+    attempt = begun(attempts)
+    attempts.accepted(attempt, "ing-1", NOW + 1, 0.5)
+    attempts.record_notice("ing-1", State.DONE, "https://link", NOW + 2)
+    [as_night_read_it] = attempts.open()
+    [as_hourly_read_it] = attempts.open()
+    counts = {"A": {"acknowledged": 10}}
+    assert attempts.settle(as_night_read_it, "night", NOW + 3, counts)
+    assert not attempts.settle(as_hourly_read_it, "hourly", NOW + 4, counts)
+    booked = [list(attempts.ledger.query(f"RUN#{run}", "LATE#")) for run in ("night", "hourly")]
+    assert [len(items) for items in booked] == [1, 0]
+    ended = attempts.get(attempt.key)
+    assert ended
+    assert (ended.end, ended.item["settled_in"]) == (State.DONE, "night")
+
+
+def test_no_link_outlives_its_attempt(attempts: Attempts) -> None:
+    """I8: neither a notice that comes after the report was archived nor an end without a report leaves a link."""
+    polled, fatal = begun(attempts, 1), begun(attempts, 2)
+    attempts.accepted(polled, "ing-1", NOW + 1, 0.5)
+    attempts.report("ing-1", State.DONE, "https://polled?secret", NOW + 2, "status")
+    attempts.archived(polled, "runs/r1/reports/ing-1", NOW + 3)
+    attempts.record_notice("ing-1", State.DONE, "https://notice?secret", NOW + 4)
+    attempts.accepted(fatal, "ing-2", NOW + 1, 0.5)
+    attempts.record_notice("ing-2", State.FATAL, "https://fatal?secret", NOW + 4)
+    for attempt in list(attempts.open()):
+        attempts.settle(attempt, "r1", NOW + 5)
+    kept = [dict(item) for pk in ("INGESTION#ing-1", "INGESTION#ing-2", "RUN#r1") for item in attempts.ledger.query(pk)]
+    assert "secret" not in str(kept)
 
 
 def test_a_full_life(attempts: Attempts) -> None:

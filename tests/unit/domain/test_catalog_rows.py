@@ -18,7 +18,7 @@ NOW = 1_790_000_000.0
 OUTCOME = {
     **{field: pl.String for field in TEXT_FIELDS}, ADDITIONAL: BARCODES, "content_hash": pl.String, "run_id": pl.String,
     "attempt": pl.String, "plan_number": pl.Int64, "ingestion_id": pl.String, "sent_at": TIME, "resolved_at": TIME,
-    "outcome": pl.String, "code": pl.String, "message": pl.String,
+    "outcome": pl.String, "code": pl.String, "message": pl.String, "until": TIME, "proof_from": pl.Int64,
 }  # fmt: skip
 
 
@@ -31,7 +31,8 @@ def outcome(
         **dict.fromkeys(TEXT_FIELDS, ""), ADDITIONAL: [], "item_sku": sku, "store_id": "A", "item_name": content,
         "external_product_id": "4011", "content_hash": content, "run_id": f"r{plan}", "attempt": "00001-0001",
         "plan_number": plan, "ingestion_id": f"i{plan}", "sent_at": utc(NOW + sent), "resolved_at": utc(NOW + resolved),
-        "outcome": what, "code": "", "message": "", **more,
+        "outcome": what, "code": "", "message": "", "until": utc(NOW + resolved),
+        "proof_from": plan if what == "unknown" else plan + 1, **more,
     }  # fmt: skip
 
 
@@ -83,6 +84,26 @@ def test_an_older_attempt_that_resolves_after_a_newer_was_sent_makes_the_row_dir
     assert after(frame(newer), frame(late)) == [("1", "b", 2, 3)]
     assert after(frame(late, newer)) == [("1", "b", 2, 3)]
     assert after(frame(late), frame(newer), frame(outcome(3, "b", "acknowledged"))) == [("1", "b", 3, None)]
+
+
+@pytest.mark.parametrize("what", ["failed", "unknown"])
+def test_an_older_attempt_that_may_be_applied_after_a_newer_was_sent_makes_the_row_dirty(what: str) -> None:
+    """FATAL may be applied half, and what has no result until the horizon: perhaps later than the newer row."""
+    late = outcome(1, "a", what, resolved=205)
+    newer = outcome(2, "b", "acknowledged", sent=200, resolved=210)
+    assert after(frame(newer), frame(late)) == [("1", "b", 2, 3)]
+    assert after(frame(newer), frame({**late, "until": utc(NOW + 199)})) == [("1", "b", 2, None)]
+    assert after(frame(newer), frame({**late, "content_hash": "b"})) == [("1", "b", 2, None)]
+
+
+def test_a_plan_that_was_sent_before_an_older_one_failed_proves_nothing() -> None:
+    """Plan 2 ended FATAL while plan 3 was under way: only a plan made after that is a proof, in whichever order."""
+    base = frame(outcome(1, "a", "acknowledged"))
+    fatal = frame(outcome(2, "b", "failed", resolved=305, proof_from=4))
+    newer = frame(outcome(3, "c", "acknowledged", sent=300, resolved=310))
+    assert after(base, fatal, newer) == [("1", "c", 3, 4)]
+    assert after(base, newer, fatal) == [("1", "c", 3, 4)]
+    assert after(base, fatal, newer, frame(outcome(4, "c", "acknowledged"))) == [("1", "c", 4, None)]
 
 
 @pytest.mark.parametrize(("what", "dirty"), [("failed", 3), ("unknown", 2)])

@@ -86,6 +86,12 @@ class World:
         self.run.lake.put_json("runs/r1/plan.json", {"plan_number": number, "batches": 1, "batch_list": [batch]})
         self.attempts = Attempts(ledger, "acme", 1000.0)
 
+    def each_its_own_store(self) -> None:
+        """Let every item of the batch be of another store."""
+        plan = self.run.plan
+        plan["batch_list"][0]["ranges"] = [{"store": str(n), "start": n, "stop": n + 1} for n in range(len(self.items))]
+        self.run.lake.put_json("runs/r1/plan.json", plan)
+
     def send(self, amazon: Amazon) -> dict[str, Any]:
         """Run the upload task once."""
         tickets = Tickets(self.run.ledger.client, "Ledger", self.clock)
@@ -131,6 +137,20 @@ def test_a_bad_store_is_found_and_the_rest_is_sent(world: World) -> None:
     assert world.states() == [State.REJECTED, State.ACCEPTED, State.REFUSED]
 
 
+def test_one_bad_store_of_many_costs_the_others_nothing(dynamodb: Any, clock: Any) -> None:
+    """A batch of a hundred stores, one of them bad: it is found within the budget, and all others are sent."""
+    world = World(dynamodb, clock, items=100)
+    world.each_its_own_store()
+    amazon = Amazon(
+        lambda items: (
+            httpx.Response(400, json=BAD_STORE) if any(i["item_sku"] == "s41" for i in items) else accept(items)
+        )
+    )
+    assert world.send(amazon)["refused"] == 1
+    assert sorted(amazon.skus) == sorted(f"s{n}" for n in range(100) if n != 41)
+    assert len(amazon.requests) < SEARCH_BUDGET
+
+
 def test_a_poisonous_row_is_found_by_halves(dynamodb: Any, clock: Any) -> None:
     """400 otherwise: one row of a thousand is refused, 999 are sent, within the budget."""
     world = World(dynamodb, clock, items=1000)
@@ -157,6 +177,18 @@ def test_403_stops_everything_at_once(world: World) -> None:
     with pytest.raises(Superseded, match="halted"):
         world.send(amazon)
     assert len(amazon.requests) == 1
+
+
+def test_a_cleared_task_sends_what_was_not_taken_although_the_run_was_settled(world: World) -> None:
+    """After a 403 the run is settled; once the permission is mended, the cleared task sends the rows."""
+    with pytest.raises(Misconfigured, match="403"):
+        world.send(Amazon(lambda items: httpx.Response(403, json={"message": "Forbidden"})))
+    for attempt in list(world.attempts.open()):
+        world.attempts.settle(attempt, "r1", world.clock.time())
+    world.clock.sleep(601)
+    amazon = Amazon(accept)
+    world.send(amazon)
+    assert amazon.accepted == [world.items]
 
 
 def test_429_honours_retry_after_and_goes_on(world: World) -> None:
