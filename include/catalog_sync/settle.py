@@ -122,12 +122,13 @@ def _with_events(before: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
 def _is_late(run: Run, attempt: Attempt, now: float) -> bool:
     """Tell whether the books of the attempt's own run are closed, so that its outcomes belong into this run's.
 
-    Another run that is under way (a backfill beside the night) books its own rows, whoever settles them.
+    Another run that is under way (a backfill beside the night) books its own rows, whoever settles them. Its last
+    upload may be hours younger than its first, so only what is beyond the horizon tells that a run has died.
     """
     other = attempt.key.run_id
     if other == run.run_id:
         return False
-    if now - attempt.sent_at > run.settings.results.give_up_after.total_seconds():
+    if now - attempt.sent_at > run.settings.results.horizon.total_seconds():
         return True
     return any(run.lake.exists(f"runs/{other}/{name}.json") for name in ("books", "books-incomplete"))
 
