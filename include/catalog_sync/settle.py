@@ -17,6 +17,7 @@ from catalog_sync import catalog_rows
 from catalog_sync.attempts import ENDED, Attempt, State
 from catalog_sync.clock import utc
 from catalog_sync.doubt import attempts_of
+from catalog_sync.fields import KEY
 from catalog_sync.outcomes import outcomes_of
 from catalog_sync.tables import EVENTS, Tables
 
@@ -56,7 +57,7 @@ def settle(run: Run) -> dict[str, Any]:
             if what == "book":
                 attempts.booked(attempt, run.run_id)
                 continue
-            counted = _by_store(mine) if _is_late(run, attempt, now) else None
+            counted = _by_store(_news(run, attempt, mine)) or None if _is_late(run, attempt, now) else None
             late += attempts.settle(attempt, run.run_id, now, counted) and counted is not None
     own = attempts.of_run(run.run_id)
     broken = [a.key.name for a in own if a.end in (State.FATAL, State.CANCELLED)]
@@ -131,6 +132,18 @@ def _is_late(run: Run, attempt: Attempt, now: float) -> bool:
     if now - attempt.sent_at > run.settings.results.horizon.total_seconds():
         return True
     return any(run.lake.exists(f"runs/{other}/{name}.json") for name in ("books", "books-incomplete"))
+
+
+def _news(run: Run, attempt: Attempt, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that no other attempt of the attempt's run has brought to an end: a row is booked once."""
+    others = [
+        other for other in attempts_of(run).of_batch(attempt.key.run_id, attempt.key.batch) if other.key != attempt.key
+    ]
+    for other in others:
+        if other.report_key or other.end is State.REFUSED:
+            told = outcomes_of(run, other).filter(pl.col("outcome").is_in(["acknowledged", "refused"]))
+            outcomes = outcomes.join(told, on=list(KEY), how="anti")
+    return outcomes
 
 
 def _by_store(outcomes: pl.DataFrame) -> dict[str, dict[str, int]]:

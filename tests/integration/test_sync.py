@@ -174,6 +174,17 @@ def test_an_answer_lost_after_acceptance_loses_nothing(deployment: Deployment, l
     assert len(deployment.catalog()) == 10
 
 
+def test_a_row_that_its_run_has_booked_is_not_booked_again_as_late(deployment: Deployment) -> None:
+    """The answer to the first send was lost and the second was acknowledged: the first one's end is no news."""
+    deployment.faults(script=[{"fault": "reset_after"}], hold=6)
+    made = deployment.sync("n1", ROWS)
+    assert made["total"]["acknowledged"] == 10
+    results = {**deployment.raw["results"], "poll_after": "100ms", "give_up_after": "100ms", "horizon": "100ms"}
+    hourly = deployment.open("hourly", Options(kind=Kind.COLLECT), results=results)
+    assert settle(hourly)["settled"] == 1
+    assert gather(hourly)["late"] == []
+
+
 def test_a_403_stops_sending_and_the_run_says_so(deployment: Deployment) -> None:
     """Nothing is sent; the rows are unsent; the books balance all the same."""
     deployment.faults(rates={"forbidden": 1.0})
