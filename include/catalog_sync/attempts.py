@@ -389,7 +389,10 @@ class Attempts:
             {"Delete": {"Key": {"pk": {"S": self._open}, "sk": {"S": key.pointer}}}},
         ]
         if late is not None:
-            booked = {"pk": f"RUN#{run_id}", "sk": f"LATE#{key.pointer}", "of_run": key.run_id, "counts": late}
+            booked = {
+                "pk": f"RUN#{run_id}", "sk": f"LATE#{key.pointer}", "of_run": key.run_id, "counts": late,
+                "expires_at": expires,
+            }  # fmt: skip
             writes.append({"Put": {"Item": pack(booked)}})
         try:
             self.ledger.transact(writes)

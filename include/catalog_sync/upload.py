@@ -101,7 +101,10 @@ def _mark_sent(run: Run, plan: dict[str, Any], number: int) -> None:
     """Count the batch as sent, once; whoever sends the last one gives up the lease."""
     now = run.clock.time()
     batch = plan["batch_list"][number - 1]
-    changes = {"state": "SENT", "sent_at": now, "items": batch["items"], "bytes": batch["bytes"], "run_id": run.run_id}
+    changes = {
+        "state": "SENT", "sent_at": now, "items": batch["items"], "bytes": batch["bytes"], "run_id": run.run_id,
+        "expires_at": run.expires_at,
+    }  # fmt: skip
     if run.ledger.update(f"RUN#{run.run_id}", f"BATCH#{number:05d}", changes, "attribute_not_exists(#sent_at)"):
         sent = run.ledger.add(f"RUN#{run.run_id}", "RUN", "batches_sent")
         if sent >= plan["batches"]:

@@ -185,6 +185,14 @@ def test_a_row_that_its_run_has_booked_is_not_booked_again_as_late(deployment: D
     assert gather(hourly)["late"] == []
 
 
+def test_what_a_finished_run_leaves_in_the_ledger_expires(deployment: Deployment) -> None:
+    """The ledger does not grow for ever: of a run only the line of its plan number stays."""
+    deployment.sync("n1", ROWS, api={"timeout": "5s", "max_items": 3})
+    run = deployment.open("n1")
+    kept = [item["sk"] for item in run.ledger.query(f"RUN#{run.run_id}") if "expires_at" not in item]
+    assert kept == []
+
+
 def test_a_403_stops_sending_and_the_run_says_so(deployment: Deployment) -> None:
     """Nothing is sent; the rows are unsent; the books balance all the same."""
     deployment.faults(rates={"forbidden": 1.0})
