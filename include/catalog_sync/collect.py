@@ -125,6 +125,8 @@ class Collector:
                 failed += 1
                 log.warning("Report of %s: %s", attempt.ingestion_id, error)
                 self.attempts.link_failed(attempt, str(error))
+                if attempt.key.run_id == self.run.run_id and self._is_too_late(attempt):
+                    self.attempts.give_up(attempt, self.run.clock.time())
         return {"archived": archived, "failed": failed}
 
     def _archive(self, attempt: Attempt) -> None:
@@ -193,16 +195,15 @@ class Collector:
         return float(min(doubled, results.poll_after.total_seconds()))
 
     def _give_up(self, attempts: list[Attempt]) -> None:
-        now = self.run.clock.time()
-        limit = self.run.settings.results.give_up_after.total_seconds()
         for attempt in attempts:
             if self.drains and attempt.state is State.DONE:
                 continue  # only the link is missing, and no run waits: it can be asked for until the horizon
-            if _is_open(attempt) and now - attempt.sent_at > limit:
-                log.error(
-                    "No result for %s after %.0f s: its rows are unknown until one comes", attempt.ingestion_id, limit
-                )
-                self.attempts.give_up(attempt, now)
+            if _is_open(attempt) and self._is_too_late(attempt):
+                log.error("No result for %s in time: its rows are unknown until one comes", attempt.ingestion_id)
+                self.attempts.give_up(attempt, self.run.clock.time())
+
+    def _is_too_late(self, attempt: Attempt) -> bool:
+        return self.run.clock.time() - attempt.sent_at > self.run.settings.results.give_up_after.total_seconds()
 
 
 def report_key(attempt: Attempt) -> str:
