@@ -314,13 +314,9 @@ class Attempts:
             attempt.key.pk, attempt.key.sk, changes, f"#state IN ({', '.join(f':{name}' for name in allowed)})", allowed
         )
         if link and (moved or attempt.state is state):
-            self.ledger.update(
-                attempt.key.pk,
-                attempt.key.sk,
-                {"link": link, "link_at": now},
-                "attribute_not_exists(#report_key) AND #state = :state",
-                {"state": state.value},
-            )
+            as_reported = "attribute_not_exists(#report_key) AND #state = :state"
+            changes = {"link": link, "link_at": now}
+            self.ledger.update(attempt.key.pk, attempt.key.sk, changes, as_reported, {"state": state.value})
         return True
 
     def polled(self, attempt: Attempt, next_at: float) -> None:
@@ -330,11 +326,8 @@ class Attempts:
 
     def archived(self, attempt: Attempt, report_key: str, now: float) -> None:
         """Record where the report lies now and forget its link."""
-        self.ledger.update(
-            attempt.key.pk,
-            attempt.key.sk,
-            {"report_key": report_key, "archived_at": now, "link": None, "link_at": None},
-        )
+        changes = {"report_key": report_key, "archived_at": now, "link": None, "link_at": None}
+        self.ledger.update(attempt.key.pk, attempt.key.sk, changes)
         if attempt.ingestion_id:
             self._forget_link(attempt.ingestion_id)
 
@@ -345,19 +338,17 @@ class Attempts:
     def link_failed(self, attempt: Attempt, why: str) -> None:
         """Forget a link that does not work, so that the status API is asked for a fresh one."""
         tries = int(attempt.item.get("link_tries", 0)) + 1
-        self.ledger.update(
-            attempt.key.pk,
-            attempt.key.sk,
-            {"link": None, "link_at": None, "link_tries": tries, "link_error": shorten(why, 200)},
-        )
+        changes = {"link": None, "link_at": None, "link_tries": tries, "link_error": shorten(why, 200)}
+        self.ledger.update(attempt.key.pk, attempt.key.sk, changes)
 
     def give_up(self, attempt: Attempt, now: float) -> None:
         """Mark an attempt whose result did not come in time as UNKNOWN, unless it ended meanwhile."""
         states = {f"s{n}": state.value for n, state in enumerate([State.SENDING, *sorted(RUNNING)])}
+        changes = {"state": State.UNKNOWN.value, "given_up_at": now}
         self.ledger.update(
             attempt.key.pk,
             attempt.key.sk,
-            {"state": State.UNKNOWN.value, "given_up_at": now},
+            changes,
             f"attribute_not_exists(#report_key) AND (#state IN ({', '.join(f':{name}' for name in states)})"
             " OR (#state = :done AND attribute_not_exists(#link)))",
             {**states, "done": State.DONE.value},
@@ -380,16 +371,16 @@ class Attempts:
             "state": State.SETTLED.value, "ended_as": attempt.state.value, "settled_at": now, "settled_in": run_id,
             "expires_at": expires, "link": None, "link_at": None,
         }  # fmt: skip
+        settled = {"settled": State.SETTLED.value}
         writes: list[dict[str, Any]] = [
-            {
-                "Update": LedgerTable.update_request(
-                    key.pk, key.sk, changes, "#state <> :settled", {"settled": State.SETTLED.value}
-                )
-            },
-            {"Delete": {"Key": {"pk": {"S": self._open}, "sk": {"S": key.pointer}}}},
+            {"Update": LedgerTable.update_request(key.pk, key.sk, changes, "#state <> :settled", settled)},
+            {"Delete": {"Key": pack({"pk": self._open, "sk": key.pointer})}},
         ]
         if late is not None:
-            booked = {"pk": f"RUN#{run_id}", "sk": f"LATE#{key.pointer}", "of_run": key.run_id, "counts": late}
+            booked = {
+                "pk": f"RUN#{run_id}", "sk": f"LATE#{key.pointer}", "of_run": key.run_id, "counts": late,
+                "expires_at": expires,
+            }  # fmt: skip
             writes.append({"Put": {"Item": pack(booked)}})
         try:
             self.ledger.transact(writes)

@@ -125,6 +125,8 @@ class Collector:
                 failed += 1
                 log.warning("Report of %s: %s", attempt.ingestion_id, error)
                 self.attempts.link_failed(attempt, str(error))
+                if attempt.key.run_id == self.run.run_id and self._is_too_late(attempt):
+                    self.attempts.give_up(attempt, self.run.clock.time())
         return {"archived": archived, "failed": failed}
 
     def _archive(self, attempt: Attempt) -> None:
@@ -156,8 +158,7 @@ class Collector:
 
     def _poll(self, attempts: list[Attempt]) -> int:
         now = self.run.clock.time()
-        due = [a for a in attempts if _is_open(a) and self._due_at(a) <= now and not self._tried_to_the_end(a, now)]
-        due = due[:POLLS_PER_STEP]
+        due = [a for a in attempts if _is_open(a) and self._due_at(a) <= now][:POLLS_PER_STEP]
         if not due:
             return 0
         # While somebody sends, status calls keep to one ticket in nine.
@@ -193,21 +194,16 @@ class Collector:
         doubled = results.poll_every.total_seconds() * 2 ** min(int(attempt.item.get("polls", 0)), 20)
         return float(min(doubled, results.poll_after.total_seconds()))
 
-    def _too_late(self, attempt: Attempt, now: float) -> bool:
-        if self.drains and attempt.state is State.DONE:
-            return False  # only the link is missing, and no run waits: it can be asked for until the horizon
-        return now - attempt.sent_at > self.run.settings.results.give_up_after.total_seconds()
-
-    def _tried_to_the_end(self, attempt: Attempt, now: float) -> bool:
-        """Whether it is too late, and a link has failed: each further one might lead to the same broken report."""
-        return self._too_late(attempt, now) and "link_tries" in attempt.item
-
     def _give_up(self, attempts: list[Attempt]) -> None:
-        now = self.run.clock.time()
         for attempt in attempts:
-            if _is_open(attempt) and self._too_late(attempt, now):
+            if self.drains and attempt.state is State.DONE:
+                continue  # only the link is missing, and no run waits: it can be asked for until the horizon
+            if _is_open(attempt) and self._is_too_late(attempt):
                 log.error("No result for %s in time: its rows are unknown until one comes", attempt.ingestion_id)
-                self.attempts.give_up(attempt, now)
+                self.attempts.give_up(attempt, self.run.clock.time())
+
+    def _is_too_late(self, attempt: Attempt) -> bool:
+        return self.run.clock.time() - attempt.sent_at > self.run.settings.results.give_up_after.total_seconds()
 
 
 def report_key(attempt: Attempt) -> str:

@@ -81,7 +81,9 @@ def _make(run: Run) -> dict[str, Any]:
         Lease.of(run).release(number, run.run_id)
     if not dry_run:
         run.ledger.update(
-            f"RUN#{run.run_id}", "RUN", {"plan_number": number, "plan_hash": digest, "batches": len(batches)}
+            f"RUN#{run.run_id}",
+            "RUN",
+            {"plan_number": number, "plan_hash": digest, "batches": len(batches), "expires_at": run.expires_at},
         )
     log.info("Planned %s rows in %s batches, plan %s", sum(b["items"] for b in batches), len(batches), number)
     return {

@@ -172,6 +172,11 @@ class Run:
         return stores
 
     @property
+    def expires_at(self) -> int:
+        """When what is written to the ledger now may go (Unix seconds, for DynamoDB's TTL)."""
+        return int(self.clock.time() + self.settings.ledger.keep.total_seconds())
+
+    @property
     def plan(self) -> dict[str, Any]:
         """The run's plan; ``BadInput`` when it has none (yet)."""
         return dict(self.lake.get_json(self.key("plan.json")))

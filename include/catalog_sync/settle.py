@@ -18,6 +18,7 @@ from catalog_sync import catalog_rows
 from catalog_sync.attempts import ENDED, Attempt, State
 from catalog_sync.clock import utc
 from catalog_sync.doubt import attempts_of
+from catalog_sync.keyed import without
 from catalog_sync.lease import Lease
 from catalog_sync.outcomes import outcomes_of
 from catalog_sync.tables import Tables
@@ -64,7 +65,9 @@ def settle(run: Run) -> dict[str, Any]:
             if what == "book":
                 attempts.booked(attempt, run.run_id)
                 continue
-            counted = _by_store(mine) if _is_late(run, attempt, now) else None
+            counted = None
+            if _is_late(run, attempt, now):
+                counted = _by_store(_news(run, attempt, mine, next_plan)) or None
             late += attempts.settle(attempt, run.run_id, now, counted) and counted is not None
     own = attempts.of_run(run.run_id)
     broken = [a.key.name for a in own if a.end in (State.FATAL, State.CANCELLED)]
@@ -127,14 +130,27 @@ def _events(outcomes: pl.DataFrame) -> pl.DataFrame:
 def _is_late(run: Run, attempt: Attempt, now: float) -> bool:
     """Tell whether the books of the attempt's own run are closed, so that its outcomes belong into this run's.
 
-    Another run that is under way (a backfill beside the night) books its own rows, whoever settles them.
+    Another run that is under way (a backfill beside the night) books its own rows, whoever settles them. Its last
+    upload may be hours younger than its first, so only what is beyond the horizon tells that a run has died.
     """
     other = attempt.key.run_id
     if other == run.run_id:
         return False
-    if now - attempt.sent_at > run.settings.results.give_up_after.total_seconds():
+    if now - attempt.sent_at > run.settings.results.horizon.total_seconds():
         return True
     return any(run.lake.exists(f"runs/{other}/{name}.json") for name in ("books", "books-incomplete"))
+
+
+def _news(run: Run, attempt: Attempt, outcomes: pl.DataFrame, next_plan: int) -> pl.DataFrame:
+    """Return the rows that no other attempt of the attempt's run has brought to an end: a row is booked once."""
+    others = [
+        other for other in attempts_of(run).of_batch(attempt.key.run_id, attempt.key.batch) if other.key != attempt.key
+    ]
+    for other in others:
+        if other.report_key or other.end is State.REFUSED:
+            told = outcomes_of(run, other, next_plan)
+            outcomes = without(outcomes, told.filter(pl.col("outcome").is_in(["acknowledged", "refused"])))
+    return outcomes
 
 
 def _by_store(outcomes: pl.DataFrame) -> dict[str, dict[str, int]]:

@@ -19,7 +19,7 @@ from catalog_sync.api.client import CatalogApi
 from catalog_sync.api.outcomes import Answer, Verdict
 from catalog_sync.attempts import Attempt, AttemptKey, Attempts, State
 from catalog_sync.errors import BadInput, CatalogSyncError, Misconfigured, RetryLater
-from catalog_sync.lease import Lease
+from catalog_sync.lease import LEASE_SECONDS, Lease
 from catalog_sync.tickets import Tickets
 
 if TYPE_CHECKING:
@@ -101,7 +101,10 @@ def _mark_sent(run: Run, plan: dict[str, Any], number: int) -> None:
     """Count the batch as sent, once; whoever sends the last one gives up the lease."""
     now = run.clock.time()
     batch = plan["batch_list"][number - 1]
-    changes = {"state": "SENT", "sent_at": now, "items": batch["items"], "bytes": batch["bytes"], "run_id": run.run_id}
+    changes = {
+        "state": "SENT", "sent_at": now, "items": batch["items"], "bytes": batch["bytes"], "run_id": run.run_id,
+        "expires_at": run.expires_at,
+    }  # fmt: skip
     if run.ledger.update(f"RUN#{run.run_id}", f"BATCH#{number:05d}", changes, "attribute_not_exists(#sent_at)"):
         sent = run.ledger.add(f"RUN#{run.run_id}", "RUN", "batches_sent")
         if sent >= plan["batches"]:
@@ -235,7 +238,8 @@ class _BatchSender:
         attempt = self._begin(start, stop)
         key = attempt.key
         self.requests += 1
-        answer = self.api.upload(data)
+        # Beyond that another run may have taken the lease. The next attempt then asks for it again.
+        answer = self.api.upload(data, attempt.sent_at + LEASE_SECONDS)
         if answer.verdict is Verdict.ACCEPTED:
             self.attempts.accepted(attempt, answer.ingestion_id, self.run.clock.time(), answer.latency)
             log.info("Batch %s rows %s–%s: accepted as %s", key.batch, start, stop, answer.ingestion_id)

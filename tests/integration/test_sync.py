@@ -174,6 +174,25 @@ def test_an_answer_lost_after_acceptance_loses_nothing(deployment: Deployment, l
     assert len(deployment.catalog()) == 10
 
 
+def test_a_row_that_its_run_has_booked_is_not_booked_again_as_late(deployment: Deployment) -> None:
+    """The answer to the first send was lost and the second was acknowledged: the first one's end is no news."""
+    deployment.faults(script=[{"fault": "reset_after"}], hold=6)
+    made = deployment.sync("n1", ROWS)
+    assert made["total"]["acknowledged"] == 10
+    results = {**deployment.raw["results"], "poll_after": "100ms", "give_up_after": "100ms", "horizon": "100ms"}
+    hourly = deployment.open("hourly", Options(kind=Kind.COLLECT), results=results)
+    assert settle(hourly)["settled"] == 1
+    assert gather(hourly)["late"] == []
+
+
+def test_what_a_finished_run_leaves_in_the_ledger_expires(deployment: Deployment) -> None:
+    """The ledger does not grow for ever: of a run only the line of its plan number stays."""
+    deployment.sync("n1", ROWS, api={"timeout": "5s", "max_items": 3})
+    run = deployment.open("n1")
+    kept = [item["sk"] for item in run.ledger.query(f"RUN#{run.run_id}") if "expires_at" not in item]
+    assert kept == []
+
+
 def test_a_403_stops_sending_and_the_run_says_so(deployment: Deployment) -> None:
     """Nothing is sent; the rows are unsent; the books balance all the same."""
     deployment.faults(rates={"forbidden": 1.0})
@@ -348,6 +367,9 @@ def test_outcomes_that_another_run_settles_are_booked_once(deployment: Deploymen
     while not collector.step().waiting:
         pass
     collector.archive()
+    # Some of the night's uploads are older than give_up_after while it still waits for its last.
+    results = {**deployment.raw["results"], "poll_after": "100ms", "give_up_after": "100ms"}
+    hourly = deployment.open("hourly", Options(kind=Kind.COLLECT), results=results)
     assert (settle(hourly)["settled"], settle(deployment.open("night"))["settled"]) == (1, 0)
     made = account(deployment.open("night"))
     assert (made["state"], made["total"]["acknowledged"]) == ("complete", 10)

@@ -139,9 +139,9 @@ class CatalogApi:
             transport=transport,
         )
 
-    def upload(self, body: bytes) -> Answer:
-        """Send one batch: the bytes of ``{"catalogItems": [...]}``."""
-        return self._call("upload", UPLOAD, body, classify_ingestion, Answer)
+    def upload(self, body: bytes, not_after: float | None = None) -> Answer:
+        """Send one batch, the bytes of ``{"catalogItems": [...]}``; nothing after the Unix time ``not_after``."""
+        return self._call("upload", UPLOAD, body, classify_ingestion, Answer, not_after=not_after)
 
     def archive(self, item_skus: Sequence[str], all_applicable_stores: Sequence[str]) -> Answer:
         """Ask Amazon to archive SKUs in every store; ``all_applicable_stores`` is every store of the retailer."""
@@ -163,7 +163,14 @@ class CatalogApi:
         self.close()
 
     def _call(
-        self, operation: str, path: str, body: bytes, classify: _Classify[_A], answer: type[_A], spare: bool = False
+        self,
+        operation: str,
+        path: str,
+        body: bytes,
+        classify: _Classify[_A],
+        answer: type[_A],
+        spare: bool = False,
+        not_after: float | None = None,
     ) -> _A:
         url = self._base_url + path
         try:
@@ -172,6 +179,9 @@ class CatalogApi:
             return answer(_credentials_verdict(error), message=_credentials_message(error), sent_at=self._clock.time())
         self._tickets.take(operation, spare=spare)
         sent_at = self._clock.time()
+        if not_after is not None and sent_at > not_after:
+            message = f"{sent_at - not_after:.0f} s too late: this host was suspended or very slow; nothing was sent"
+            return answer(Verdict.NOT_SENT, message=message, sent_at=sent_at)
         try:
             status, headers, data = self._post(url, body, prepared.headers(url), sent_at)
         except httpx.HTTPError as error:

@@ -80,6 +80,18 @@ def test_a_result_that_comes_with_the_last_poll_is_not_given_up(world: World) ->
     assert (progress.waiting, progress.open, world.states()) == (1, 0, [State.DONE])
 
 
+def test_a_report_that_stays_broken_ends_with_the_time(world: World) -> None:
+    """Each poll brings a link that leads nowhere: after ``give_up_after`` the run ends all the same."""
+    world.sent(1)
+    world.clock.sleep(4 * 3600 + 1)
+    world.answers = [httpx.Response(200, json={**DONE, "reportDownloadLink": "http://nowhere.example/1"})]
+    collector = world.collector()
+    assert collector.step().waiting == 1
+    assert collector.archive() == {"archived": 0, "failed": 1}
+    assert world.states() == [State.UNKNOWN]
+    assert collector.step().finished
+
+
 def test_without_a_result_in_time_an_attempt_is_given_up(world: World) -> None:
     """Still INPROGRESS after ``give_up_after``: unknown until a notice comes."""
     world.sent(1)

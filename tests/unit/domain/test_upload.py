@@ -283,6 +283,22 @@ def test_a_newer_plan_stops_an_older_task(world: World) -> None:
     assert amazon.requests == []
 
 
+def test_a_process_that_was_suspended_before_its_request_sends_nothing_old(world: World) -> None:
+    """I4: recorded, then the host sleeps for five hours, in which another run plans: what is old stays unsent."""
+    sleep = world.clock.sleep
+
+    def suspended(seconds: float) -> None:
+        world.clock.sleep = sleep
+        sleep(5 * 3600)
+        Lease.of(world.run).take("r2", world.clock.time())
+
+    world.clock.sleep = suspended
+    amazon = Amazon(accept)
+    with pytest.raises(Superseded, match="run r2 has made plan"):
+        world.send(amazon)
+    assert (amazon.requests, world.states()) == ([], [State.REJECTED])
+
+
 def test_a_payload_that_is_not_the_planned_one_is_not_sent(world: World) -> None:
     """The bytes are held against the plan's hash before the first request."""
     world.run.lake.put_compressed("runs/r1/b1", b'{"catalogItems":[]}')
