@@ -21,7 +21,7 @@ from tests.bench.services import Services, environment
 
 @dataclass
 class Bench:
-    """One benchmark: ``rows`` for our own cases, ``opponent_rows`` where all opponents take part."""
+    """One benchmark: ``rows`` for our own cases, ``opponent_rows`` for the opponents."""
 
     folder: Path
     services: Services
