@@ -94,7 +94,7 @@ def _ready_items(bench: Bench, rows: int, file: Path) -> None:
     place = bench.place(lake, bench.data(rows) / DAY1)
     bench.restore_ledger()
     bench.ours("tests.bench.ours", "night", place.as_json(), "first-load")
-    bench.ours("tests.bench.floors", "items", str(lake / "runs" / "first-load" / "rows"), str(file))
+    bench.ours("tests.bench.floors", "items", str(lake / "runs" / "first-load" / "batches"), str(file))
     remove(lake)
 
 
