@@ -51,7 +51,7 @@ lock: $(VENV)/.uv ## compile the pinned requirements from their .in files
 prove: $(VENV)/.dev ## the long proofs (the Celery path needs Debian's redis-server)
 	@$(BIN)/python -m pytest tests -m prove -q
 
-bench: $(VENV)/.dev $(BENCH_VENV)/.done ## measure against peers and floors; BENCH="--size small --case a,b --json FILE" chooses
+bench: $(VENV)/.run $(BENCH_VENV)/.done ## measure against peers and floors; BENCH="--size small --case a,b --json FILE" chooses
 	@PYTHONPATH=include $(BIN)/python -m tests.bench $(BENCH)
 
 pythons: $(VENV)/.uv ## the unit and DAG tests on every supported Python that this machine has

@@ -20,7 +20,8 @@ def _whole(bench: Bench) -> dict[str, Any]:
         folder.mkdir()
         say(f"f, h: a whole Airflow, {bench.rows:,} rows")
         source = bench.data(bench.rows) / DAY1
-        done = bench.ours("tests.bench.whole_airflow", str(folder), str(source), str(bench.runs)).counts
+        arguments = (str(folder), str(source), str(bench.runs))
+        done = bench.ours("tests.bench.whole_airflow", *arguments, talks=True).counts
         expect("f: upload requests", done["sent"], -(-bench.planted(bench.rows)["accepted"] // BATCH))
         expect("h: upload requests in quiet nights", done["sent_in_quiet_nights"], 0)
         remove(folder)

@@ -21,7 +21,7 @@ from tests.bench.services import Services, environment
 
 @dataclass
 class Bench:
-    """One benchmark: ``rows`` for our own cases, ``opponent_rows`` where all opponents take part."""
+    """One benchmark: ``rows`` for our own cases, ``opponent_rows`` for the opponents."""
 
     folder: Path
     services: Services
@@ -51,9 +51,9 @@ class Bench:
         self._fresh += 1
         return self.folder / f"{name}-{self._fresh}"
 
-    def ours(self, module: str, *arguments: str, result: bool = True) -> Cost:
+    def ours(self, module: str, *arguments: str, result: bool = True, talks: bool = False) -> Cost:
         """Run a module with our own Python."""
-        return measure(sys.executable, module, arguments, environment(), result)
+        return measure(sys.executable, module, arguments, environment(), result, talks)
 
     def theirs(self, module: str, *arguments: str) -> Cost:
         """Run an opponent with its own Python."""

@@ -12,10 +12,13 @@ from typing import Any
 MARK = "BENCH "
 
 
-def tell(work: Callable[[], dict[str, Any]]) -> None:
-    """Do the work and print its counts with ``seconds``, the time it took without the start of the process."""
+def tell(work: Callable[[], dict[str, Any]], counts: Callable[[], dict[str, Any]] = dict) -> None:
+    """Do the work and print its counts with ``seconds``, the time it took without the start of the process.
+
+    :param counts: looks afterwards at what was made; its time does not count.
+    """
     began = time.perf_counter()
     made = work()
     seconds = time.perf_counter() - began
-    sys.stdout.write(f"\n{MARK}{json.dumps({**made, 'seconds': seconds})}\n")
+    sys.stdout.write(f"\n{MARK}{json.dumps({**made, **counts(), 'seconds': seconds})}\n")
     sys.stdout.flush()

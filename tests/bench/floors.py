@@ -11,8 +11,6 @@ import zstandard
 from tests.bench.child import tell
 from tests.bench.names import BATCH
 
-from catalog_sync.payload import ITEM
-
 _ITEM = (
     "item_sku", "external_product_id", "external_product_id_type", "additional_external_product_information",
     "item_name", "store_id", "standard_price", "brand_name", "product_tax_code", "product_category",
@@ -40,10 +38,16 @@ def read_once(source: Path, table: Path) -> dict[str, Any]:
     return {"rows": len(rows), "state": len(state)}
 
 
-def gather_items(rows: Path, file: Path) -> dict[str, Any]:
-    """Write the candidates of a first load, shard after shard, as one Parquet file of items."""
-    texts = pl.concat([pl.read_parquet(part, columns=["item_json"]) for part in sorted(rows.glob("*.parquet"))])
-    frame = texts.select(pl.col("item_json").str.json_decode(pl.Struct(ITEM)).struct.unnest())
+def gather_items(batches: Path, file: Path) -> dict[str, Any]:
+    """Write the items of a plan's payloads, one after the other, as one Parquet file."""
+    text, code = pl.String(), pl.Struct({"external_product_id": pl.String, "external_product_id_type": pl.String})
+    item = pl.Struct({field: pl.List(code) if field.startswith("additional") else text for field in _ITEM})
+    frames = []
+    for payload in sorted(batches.rglob("*.json.zst")):
+        body = zstandard.ZstdDecompressor().decompress(payload.read_bytes())
+        whole = pl.read_json(body, schema={"catalogItems": pl.List(item)})
+        frames.append(whole["catalogItems"].explode().struct.unnest())
+    frame = pl.concat(frames)
     frame.write_parquet(file, compression="zstd", compression_level=1)
     return {"rows": len(frame)}
 

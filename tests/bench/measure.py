@@ -36,17 +36,27 @@ class Cost:
 
 
 def measure(
-    python: Path | str, module: str, arguments: Sequence[str], environ: Mapping[str, str], result: bool = True
+    python: Path | str,
+    module: str,
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    result: bool = True,
+    talks: bool = False,
 ) -> Cost:
     """Run ``python -m module arguments`` in a fresh process and return what it cost.
 
     :param result: whether it tells a result (see ``child``).
+    :param talks: whether its stderr is ours, to show how far it is.
     :raises Broken: it failed; with the end of what it printed.
     """
     # A child that a large parent makes begins with the parent's peak, so this process must itself stay small.
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [str(python), "-m", module, *arguments], cwd=ROOT, env=dict(environ), stdout=output, stderr=errors
+            [str(python), "-m", module, *arguments],
+            cwd=ROOT,
+            env=dict(environ),
+            stdout=output,
+            stderr=None if talks else errors,
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -59,12 +59,12 @@ def _night(bench: Bench, case: str, day: str, changed: int) -> Found:
         run_id = bench.fresh(case).name
         bench.restore_ledger(states / "settled.json")
         cost = bench.ours("tests.bench.ours", "night", place.as_json(), run_id)
-        told = bench.ours("tests.bench.ours", "told", place.as_json(), run_id).counts
+        told = cost.counts
         expect(f"{case}: rows planned", told["planned"], changed)
         expect(f"{case}: payloads", told["payloads"], -(-changed // BATCH))
         expect(f"{case}: rows read", told["counts"]["read"], bench.rows)
         remove(Path(place.lake) / "runs" / run_id)
-        return Cost(cost.seconds, cost.cpu_s, cost.peak_mib, told)
+        return cost
 
     def read() -> Cost:
         cost = bench.ours("tests.bench.floors", "read", str(source), str(place.table))

@@ -56,14 +56,13 @@ def main() -> None:
     works = {
         "night": lambda: night(run),
         "whole": lambda: whole(run),
-        "told": lambda: told(run),
         "settle": lambda: settle(run),
         "extract": lambda: dict(extract(run, SOURCE)),
         "shards": lambda: {"shards": [shard["name"] for shard in shards(run)]},
         "prepare": lambda: prepare(run, next(shard for shard in shards(run) if shard["name"] == sys.argv[4])),
         "plan": lambda: plan(run),
     }
-    tell(works[what])
+    tell(works[what], lambda: told(run) if what in ("night", "plan") else {})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -87,18 +88,25 @@ def middle(costs: list[Cost]) -> Cost:
     )
 
 
-def lines(case: str, rows: int, costs: dict[str, Cost], notes: dict[str, str] | None = None) -> list[Line]:
-    """Return a line for each contender; ``costs`` by name, ours among them."""
-    ours = costs[OURS]
+def lines(
+    case: str, rows: int, costs: Mapping[str, Cost], sizes: Mapping[str, int] | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> list[Line]:  # fmt: skip
+    """Return a line for each contender; ``costs`` by name, ours among them.
+
+    :param rows: what each had to do; ``sizes`` says of whom it was another number, and rates are compared.
+    """
+    done = {name: (sizes or {}).get(name, rows) for name in costs}
+    rates = {name: done[name] / cost.seconds for name, cost in costs.items()}
     return [
         Line(
             case,
             name,
-            rows,
-            rows / cost.seconds,
+            done[name],
+            rates[name],
             cost.cpu_s,
             cost.peak_mib,
-            cost.seconds / ours.seconds,
+            rates[OURS] / rates[name],
             (notes or {}).get(name, ""),
         )
         for name, cost in costs.items()

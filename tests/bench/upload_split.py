@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +16,7 @@ class Account:
     """CPU seconds by part; what one part calls of another is the other's."""
 
     def __init__(self) -> None:
-        self.spent: Counter[str] = Counter()
+        self.spent: defaultdict[str, float] = defaultdict(float)
         self._inner = [0.0]
 
     def of(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:

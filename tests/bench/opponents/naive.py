@@ -56,9 +56,10 @@ def repaired(rows: pd.DataFrame) -> pd.DataFrame:
 def valid(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that break nothing."""
     try:
-        return SCHEMA.validate(rows, lazy=True)
+        SCHEMA.validate(rows, lazy=True)
     except pa.errors.SchemaErrors as error:
-        return rows.drop(index=error.failure_cases["index"].dropna().unique())
+        rows = rows.drop(index=error.failure_cases["index"].dropna().unique())
+    return rows
 
 
 def main(source: Path, folder: Path) -> dict[str, Any]:
