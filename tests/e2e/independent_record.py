@@ -186,8 +186,8 @@ class Judge:
         middle = (start + stop) // 2
         borders = [n for n in range(start + 1, stop) if items[n]["store_id"] != items[n - 1]["store_id"]]
         outcomes = ["refused"] * (stop - start)
-        between = borders[len(borders) // 2 :][:1]
-        for cuts in ([start, *between, stop], [start, middle, stop]):
+        # Between stores when stores are to blame, anywhere otherwise; by halves both times.
+        for cuts in ([start, *borders[len(borders) // 2 :][:1], stop], [start, middle, stop]):
             parts = [(a, b) for a, b in pairwise(cuts) if 0 < b - a < stop - start]
             if any([self._follow(items, a, b, _body(items[a:b]), told) for a, b in parts]):
                 carried = [bool(told[row]) for row in range(start, stop)]
