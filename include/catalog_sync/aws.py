@@ -61,14 +61,21 @@ class Aws:
             extra_args=arguments,
         )
         core: Any = botocore.session.get_session()
+        # Service models are read and parsed once, not once for each session.
+        core.register_component("data_loader", self._loader)
         core._credentials = DeferredRefreshableCredentials(
             refresh_using=fetcher.fetch_credentials, method="assume-role"
         )
         core.set_config_variable("region", self.region)
         return Aws(session=boto3.Session(botocore_session=core), region=self.region, endpoint_url=self.endpoint_url)
 
+    @property
+    def _loader(self) -> Any:
+        session: Any = self.session
+        return session._session.get_component("data_loader")
+
     def _client_creator(self, service: str, **kwargs: Any) -> Any:
-        session: Any = boto3.Session()
+        session: Any = self.session
         return session.client(
             service, region_name=self.region, endpoint_url=self.endpoint_url, config=_CONFIG, **kwargs
         )

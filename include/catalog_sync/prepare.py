@@ -19,6 +19,7 @@ from catalog_sync.fields import BARCODE_FIELDS, KEY, NO_STORE, TARGETS
 from catalog_sync.keyed import within
 from catalog_sync.merge import merge
 from catalog_sync.payload import with_payload
+from catalog_sync.shards import extracts
 from catalog_sync.tables import Tables
 
 if TYPE_CHECKING:
@@ -32,43 +33,6 @@ _CANDIDATE = [*KEY, "source", "source_row", "item_json", "item_bytes", "content_
 #: What is asked of an acknowledged row: its content, and the barcodes that it holds.
 _STANDING = [*KEY, *BARCODE_FIELDS, "content_hash", "state", "dirty_until"]
 Counts = dict[str, Counter[str]]
-
-
-def shards(run: Run) -> list[dict[str, Any]]:
-    """Pack the stores that were read into shards of whole stores, up to about ``shard_rows`` rows each.
-
-    There is always one shard at least, so that an empty source still ends in a plan and in books.
-
-    :returns: for each shard its ``name``, ``stores`` (raw store ids; ``""`` for rows without one) and ``rows``.
-    """
-    made = run.lake.once(run.key("shards.json"), lambda: _pack(run))
-    return list(made["shards"])
-
-
-def _pack(run: Run) -> dict[str, Any]:
-    extracts = _extracts(run)
-    asked = set(run.options.stores)
-    _ = run.stores  # an unknown store in the form is an error now, not after an hour
-    counts: Counts = {}
-    rows: Counter[str] = Counter()
-    for manifest in extracts:
-        if manifest["unreadable"]:
-            counts.setdefault(NO_STORE, Counter()).update(read=manifest["unreadable"], rejected=manifest["unreadable"])
-        for part in manifest["files"]:
-            store = part["store"]
-            if asked and store.strip() not in asked:
-                counts.setdefault(store or NO_STORE, Counter()).update(read=part["rows"], out_of_scope=part["rows"])
-            else:
-                rows[store] += part["rows"]
-    packed: list[dict[str, Any]] = []
-    for store in sorted(rows):
-        if not packed or packed[-1]["rows"] + rows[store] > run.settings.shard_rows:
-            packed.append({"stores": [], "rows": 0})
-        packed[-1]["stores"].append(store)
-        packed[-1]["rows"] += rows[store]
-    packed = packed or [{"stores": [], "rows": 0}]
-    named = [{"name": f"shard-{n:04d}", **shard} for n, shard in enumerate(packed, 1)]
-    return {"shards": named, "counts": {store: dict(count) for store, count in counts.items()}}
 
 
 def prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
@@ -124,15 +88,11 @@ def _prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _extracts(run: Run) -> list[dict[str, Any]]:
-    return [dict(run.lake.get_json(run.key(f"extract/{source.name}.json"))) for source in run.settings.sources]
-
-
 def _read(run: Run, stores: Iterable[str]) -> dict[str, pl.DataFrame]:
     """Return the extracted rows of the stores, by source."""
     wanted = set(stores)
     frames = {}
-    for manifest in _extracts(run):
+    for manifest in extracts(run):
         parts = [run.lake.get_frame(part["key"]) for part in manifest["files"] if part["store"] in wanted]
         frames[manifest["source"]] = pl.concat(parts) if parts else pl.DataFrame(schema=_ROW)
     return frames

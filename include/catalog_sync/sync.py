@@ -10,9 +10,10 @@ from catalog_sync.collect import Collector
 from catalog_sync.errors import CatalogSyncError
 from catalog_sync.extract import extract
 from catalog_sync.plan import plan
-from catalog_sync.prepare import prepare, shards
+from catalog_sync.prepare import prepare
 from catalog_sync.run import Run
 from catalog_sync.settle import settle
+from catalog_sync.shards import shards
 from catalog_sync.upload import api_of, upload
 
 #: Told of each step: its name and what it returned so far (small counts).

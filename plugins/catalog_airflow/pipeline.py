@@ -84,7 +84,7 @@ def extract(source: str, kind: str) -> Any:
 @task
 def pack_shards(kind: str) -> Any:
     """Pack the stores that were read into shards that fit into memory."""
-    from catalog_sync.prepare import shards as stage
+    from catalog_sync.shards import shards as stage
 
     return stage(open_run(Kind(kind)))
 

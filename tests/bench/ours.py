@@ -12,9 +12,10 @@ from tests.bench.place import Place
 
 from catalog_sync.extract import extract
 from catalog_sync.plan import plan
-from catalog_sync.prepare import prepare, shards
+from catalog_sync.prepare import prepare
 from catalog_sync.run import Run
 from catalog_sync.settle import settle
+from catalog_sync.shards import shards
 from catalog_sync.sync import make_plan, sync
 
 

@@ -181,7 +181,8 @@ def test_the_hourly_job_settles_what_a_killed_run_left(nights: Nights) -> None:
     """Results that no run waits for any more are collected and settled, and the next night finds nothing to send."""
     from catalog_sync.extract import extract
     from catalog_sync.plan import plan
-    from catalog_sync.prepare import prepare, shards
+    from catalog_sync.prepare import prepare
+    from catalog_sync.shards import shards
     from catalog_sync.upload import upload
 
     nights.deployment.write(ROWS[:2])

@@ -11,9 +11,10 @@ from catalog_sync.account import gather
 from catalog_sync.collect import Collector
 from catalog_sync.errors import BadInput, Misconfigured, Superseded
 from catalog_sync.plan import plan
-from catalog_sync.prepare import prepare, shards
+from catalog_sync.prepare import prepare
 from catalog_sync.run import Kind, Options
 from catalog_sync.settle import settle
+from catalog_sync.shards import shards
 from catalog_sync.sync import sync
 from catalog_sync.tables import Tables
 from catalog_sync.upload import UploadFailed, upload
