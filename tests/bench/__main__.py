@@ -36,7 +36,7 @@ _WIDTH = 150
 #: Too long for every day; `--case e` or `--size 10m` asks for it.
 LONG = ("e",)
 #: Size → rows of our own cases, and of those with opponents.
-SIZES = {"small": (50_000, 50_000), "default": (1_000_000, 200_000), "1m": (1_000_000, 1_000_000)}
+SIZES = {"small": (50_000, 50_000), "default": (1_000_000, 100_000), "1m": (1_000_000, 1_000_000)}
 
 
 def parser() -> argparse.ArgumentParser:
