@@ -241,9 +241,11 @@ class Attempts:
         self.ledger.update(f"RUN#{run_id}", "RUN", {"halted_until": until, "halted_why": why})
 
     def accepted(self, attempt: Attempt, ingestion_id: str, now: float, latency: float) -> None:
-        """Record Amazon's ingestion id for the attempt, and the id's way back to it, in one transaction."""
-        key = attempt.key
+        """Record Amazon's ingestion id for the attempt, and the id's way back to it, in one transaction.
 
+        :raises Superseded: the answer took longer than ``results.horizon``: the attempt has been settled as unknown.
+        """
+        key = attempt.key
         back = {
             "pk": f"INGESTION#{ingestion_id}", "sk": "ATTEMPT",
             "run_id": key.run_id, "batch": key.batch, "attempt": key.number,
@@ -252,16 +254,15 @@ class Attempts:
             "state": State.ACCEPTED.value, "ingestion_id": ingestion_id, "accepted_at": now,
             "latency_ms": round(latency * 1000),
         }  # fmt: skip
-        self.ledger.transact(
-            [
-                {
-                    "Update": LedgerTable.update_request(
-                        key.pk, key.sk, changes, "#state = :sending", {"sending": State.SENDING.value}
-                    )
-                },
-                {"Put": {"Item": pack(back)}},
-            ]
-        )
+        open_states = {"a": State.SENDING.value, "b": State.UNKNOWN.value}
+        update = LedgerTable.update_request(key.pk, key.sk, changes, "#state IN (:a, :b)", open_states)
+        try:
+            self.ledger.transact([{"Update": update}, {"Put": {"Item": pack(back)}}])
+        except ConditionFailed:
+            raise Superseded(
+                f"upload {key.name} of run {key.run_id} was accepted as {shorten(ingestion_id)!r} after it had been "
+                "settled as unknown: its rows are sent again with the next run; nothing is to be done"
+            ) from None
         notice = self.ledger.get(f"INGESTION#{ingestion_id}", "NOTICE")
         if notice:
             self.report(ingestion_id, State(notice["status"]), str(notice.get("link", "")), now, "early notice")

@@ -205,6 +205,24 @@ def test_done_after_giving_up_is_legal(attempts: Attempts) -> None:
     assert state(attempts) is State.DONE
 
 
+def test_an_answer_that_comes_after_giving_up_still_counts(attempts: Attempts) -> None:
+    """The process hung between sending and recording: the upload is followed as any other."""
+    attempt = begun(attempts)
+    attempts.give_up(attempt, NOW + 5)
+    attempts.accepted(attempt, "ing-1", NOW + 9, 9.0)
+    assert state(attempts) is State.ACCEPTED
+    assert attempts.report("ing-1", State.DONE, "link", NOW + 10, "notice")
+
+
+def test_an_answer_that_comes_after_settling_says_what_becomes_of_its_rows(attempts: Attempts) -> None:
+    """Beyond the horizon the rows are sent again, and the late process is told so."""
+    attempt = begun(attempts)
+    attempts.settle(attempt, "r2", NOW + 90_000)
+    with pytest.raises(Superseded, match=r"accepted as 'ing-1' after it had been settled as unknown"):
+        attempts.accepted(attempt, "ing-1", NOW + 90_001, 9.0)
+    assert state(attempts) is State.SETTLED
+
+
 def test_giving_up_does_not_undo_an_end(attempts: Attempts) -> None:
     """An attempt that was archived meanwhile stays done."""
     attempt = begun(attempts)
