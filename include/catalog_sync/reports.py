@@ -159,11 +159,16 @@ def _plain(data: bytes) -> bytes:
 
 def _frame(entries: list[dict[str, Any]]) -> pl.DataFrame:
     keys = ("itemSku", "storeId", "status", "errorCode", "errorMessage")
-    columns = [
-        pl.Series(name, [_text(entry.get(key)) for entry in entries], dtype=pl.String)
-        for name, key in zip(_ITEMS, keys, strict=True)
-    ]
-    return pl.DataFrame(columns)
+    return pl.DataFrame(
+        [_texts(name, [entry.get(key) for entry in entries]) for name, key in zip(_ITEMS, keys, strict=True)]
+    )
+
+
+def _texts(name: str, values: list[Any]) -> pl.Series:
+    try:
+        return pl.Series(name, values, dtype=pl.String, strict=True)
+    except TypeError:
+        return pl.Series(name, [_text(value) for value in values], dtype=pl.String)
 
 
 def _text(value: Any) -> str | None:
