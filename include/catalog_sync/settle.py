@@ -168,7 +168,7 @@ def _record_unsent(run: Run) -> None:
     manifests = [run.plan]
     for shard in run.lake.get_json(run.key("shards.json"))["shards"]:
         manifests.append(run.lake.get_json(run.key(f"prepare/{shard['name']}.json")))
-    frames = [run.lake.get_frame(manifest["events_key"]) for manifest in manifests if manifest["events_key"]]
+    frames = [run.lake.get_frame(key) for manifest in manifests for key in manifest["events"]]
     if frames:
         at = utc(float(run.manifest["started_at"]))
         rows = pl.concat(frames).with_columns(run_id=pl.lit(run.run_id), ingestion_id=pl.lit(""), at=pl.lit(at))
