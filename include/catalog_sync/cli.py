@@ -160,6 +160,8 @@ def _show(made: dict[str, Any], as_json: bool) -> None:
     for late in made["late"]:
         for store, counts in late["stores"].items():
             out.print(f"late, of run {late['of_run']}, {store}: {_flat(counts)}")
+    for run_id, counts in made["booked_late"].items():
+        out.print(f"of the unknown rows run {run_id} has booked: {_flat(counts)}")
     for what in ("repaired", "rejected", "warned"):
         if made[what]:
             out.print(f"{what}: {_flat(made[what])}", highlight=False)

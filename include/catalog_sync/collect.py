@@ -21,6 +21,8 @@ from catalog_sync.inbox import Inbox, Received
 from catalog_sync.lease import Lease
 
 if TYPE_CHECKING:
+    import httpx
+
     from catalog_sync.run import Run
 
 log = logging.getLogger(__name__)
@@ -55,12 +57,20 @@ class Collector:
 
     :param api: the API client, by default that of the deployment.
     :param inbox: the queue of notices, by default that of the deployment.
+    :param transport: what carries the downloads of reports, by default the network.
     """
 
-    def __init__(self, run: Run, api: CatalogApi | None = None, inbox: Inbox | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        api: CatalogApi | None = None,
+        inbox: Inbox | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         from catalog_sync.run import Kind
 
         self.run = run
+        self.transport = transport
         self.attempts = Attempts(run.ledger, run.settings.retailer, run.settings.ledger.keep.total_seconds())
         self.drains = run.asked.kind is Kind.COLLECT
         if api is not None:
@@ -132,7 +142,7 @@ class Collector:
     def _archive(self, attempt: Attempt) -> None:
         from catalog_sync import reports
 
-        data = reports.fetch(attempt.link)
+        data = reports.fetch(attempt.link, transport=self.transport, clock=self.run.clock)
         reports.parse(data, ingestion_id=attempt.ingestion_id)
         key = report_key(attempt)
         self.run.lake.create_compressed(key, data)

@@ -10,6 +10,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential
 from catalog_sync.api.client import CatalogApi
 from catalog_sync.api.outcomes import Answer, Verdict
 from catalog_sync.attempts import Attempt, AttemptKey, Attempts, State
-from catalog_sync.errors import BadInput, CatalogSyncError, Misconfigured, RetryLater
+from catalog_sync.errors import BadInput, CatalogSyncError, Misconfigured, RetryLater, shorten
 from catalog_sync.lease import LEASE_SECONDS, Lease
 from catalog_sync.tickets import Tickets
 
@@ -240,8 +241,10 @@ class _BatchSender:
         self.requests += 1
         # Beyond that another run may have taken the lease. The next attempt then asks for it again.
         answer = self.api.upload(data, attempt.sent_at + LEASE_SECONDS)
+        if answer.verdict is Verdict.ACCEPTED and not self._accepted(attempt, answer):
+            why = f"accepted as {shorten(answer.ingestion_id)!r}, which was another upload's id before"
+            answer = replace(answer, verdict=Verdict.AMBIGUOUS, message=why)
         if answer.verdict is Verdict.ACCEPTED:
-            self.attempts.accepted(attempt, answer.ingestion_id, self.run.clock.time(), answer.latency)
             log.info("Batch %s rows %s–%s: accepted as %s", key.batch, start, stop, answer.ingestion_id)
         elif answer.verdict is Verdict.AMBIGUOUS:
             self.attempts.doubtful(attempt, answer)
@@ -252,6 +255,9 @@ class _BatchSender:
             self._end(attempt, answer, State.FAILED if answer.verdict is Verdict.FAILED else State.REJECTED)
             log.warning("Batch %s rows %s–%s: %s: %s", key.batch, start, stop, answer.verdict.value, answer.message)
         return attempt, answer
+
+    def _accepted(self, attempt: Attempt, answer: Answer) -> bool:
+        return self.attempts.accepted(attempt, answer.ingestion_id, self.run.clock.time(), answer.latency)
 
     def _end(self, attempt: Attempt, answer: Answer, state: State) -> None:
         self.attempts.ended(attempt, state, self.run.clock.time(), answer)

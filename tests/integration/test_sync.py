@@ -268,7 +268,8 @@ def test_a_run_whose_sources_are_older_than_another_plan_leaves_those_keys_alone
     deployment.write(ROWS)
     night = deployment.open("night")
     extract(night, "erp")
-    deployment.sync("backfill", [{**r, "descr": "Newer"} for r in ROWS[:4]])
+    options = Options(kind=Kind.BACKFILL, skus=("SKU-0", "SKU-1"))
+    deployment.sync("backfill", [{**r, "descr": "Newer"} for r in ROWS[:4]], options=options)
     made = sync(deployment.open("night"))
     assert counts(made) == {"read": 10, "in_doubt": 4, "planned": 6, "sent": 6, "acknowledged": 6}
     assert sorted(set(deployment.catalog().values())) == ["Item 2", "Item 3", "Item 4", "Newer"]
