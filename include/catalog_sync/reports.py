@@ -113,7 +113,8 @@ def parse(data: bytes, *, ingestion_id: str) -> Report:
     """Return the report in ``data`` (JSON, or gzip of it).
 
     :param ingestion_id: whose report it must be.
-    :raises NotAReport: it is truncated, no JSON object, or the report of another ingestion.
+    :raises NotAReport: it is truncated, no JSON object, without any key of a report (an error's JSON, say), or the
+        report of another ingestion.
     """
     document = _document(data, ingestion_id)
     named = document.get("ingestionId")
@@ -123,6 +124,9 @@ def parse(data: bytes, *, ingestion_id: str) -> Report:
     if listed is not None and not isinstance(listed, list):
         raise NotAReport(f"the report of {shorten(ingestion_id)!r}: items is a {type(listed).__name__}, not a list")
     summary = document.get("summary")
+    if not document.keys() & {"ingestionId", "summary", "items"}:
+        keys = shorten(", ".join(sorted(document))) or "nothing in it"
+        raise NotAReport(f"no report of {shorten(ingestion_id)!r} but JSON with {keys}")
     counts = summary if isinstance(summary, dict) else {}
     entries = [entry for entry in listed or [] if isinstance(entry, dict) and entry.get("itemSku") is not None]
     return Report(

@@ -171,7 +171,7 @@ def test_a_report_is_read() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        {},
+        {"ingestionId": "ing-1"},
         {"items": None, "summary": None},
         {"items": [], "summary": [], "reportVersion": 2},
         {"summary": {"totalItems": "many", "succeeded": -1, "failed": True}},

@@ -164,7 +164,7 @@ def test_a_report_that_comes_after_the_run_gave_up_is_booked_by_whoever_settles_
 
 
 def test_books_of_a_run_that_is_cleared_do_not_count_what_another_run_has_booked(world: World) -> None:
-    """I6: of an incomplete run the hourly job has booked the rest; its own books then say so, and count nothing twice."""
+    """I6: the hourly job has booked the rest of an incomplete run, whose own books then say so and count none twice."""
     world.faults("late", late_by=5 * 3600)
     world.write(rows("A"))
     job = world.job("first")

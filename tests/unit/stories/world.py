@@ -6,9 +6,11 @@ as the DAG has them; each stage opens the run anew, as each task does.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,14 +64,75 @@ def row(number: int, name: str = "A", store: str = "SEA-001") -> Row:
     }  # fmt: skip
 
 
+class Died(BaseException):
+    """The process was killed: no code of ours may catch this."""
+
+
+class Fate:
+    """Counts what a process does to the world outside, and lets it die right after the effect numbered ``last``."""
+
+    def __init__(self, last: int = 0) -> None:
+        self.last = last
+        self.done: list[str] = []
+        self._lock = threading.Lock()
+
+    @property
+    def dead(self) -> bool:
+        """Whether the process has died; its other threads then do nothing any more."""
+        return 0 < self.last <= len(self.done)
+
+    def effect(self, name: str, do: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Do it, unless the process is dead; return what it returned, unless the process dies now."""
+        with self._lock:
+            if self.dead:
+                raise Died
+            result = do(*args, **kwargs)
+            self.done.append(name)
+            if self.dead:
+                raise Died
+            return result
+
+
+class Mortal:
+    """A client of AWS whose given operations are effects."""
+
+    def __init__(self, client: Any, fate: Fate, *operations: str) -> None:
+        self._client, self._fate, self._operations = client, fate, operations
+
+    def __getattr__(self, name: str) -> Any:
+        operation = getattr(self._client, name)
+        if name not in self._operations:
+            return operation
+        return lambda **kwargs: self._do(name, operation, kwargs)
+
+    def _do(self, name: str, operation: Any, kwargs: dict[str, Any]) -> Any:
+        if str(kwargs.get("Item", "")).find("RATE#") >= 0:  # a ticket that nobody uses is lost, and no harm done
+            return operation(**kwargs)
+        return self._fate.effect(name, operation, **kwargs)
+
+
+class MortalLake(Lake):
+    """A lake in which each write is an effect."""
+
+    fate: Fate
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write the object."""
+        self.fate.effect(f"put {key}", super().put, key, data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write the object unless there is one."""
+        return bool(self.fate.effect(f"create {key}", super().create, key, data))
+
+
 class Wire(httpx.BaseTransport):
     """Carries requests to the sandbox, and notes what each upload carried, in the order of arrival.
 
     ``watch`` is called after each upload has arrived and before its answer gets back.
     """
 
-    def __init__(self, sandbox: Api) -> None:
-        self._inner = SandboxTransport(sandbox)
+    def __init__(self, api: Api) -> None:
+        self.sandbox = SandboxTransport(api)
         self.uploads: list[dict[Key, str]] = []
         self.watch: Callable[[], None] = lambda: None
         #: Answers report downloads instead of the sandbox, if it returns something.
@@ -78,15 +141,15 @@ class Wire(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Return the sandbox's answer."""
         if request.method == "GET":
-            return self.reports(request) or self._inner.handle_request(request)
+            return self.reports(request) or self.sandbox.handle_request(request)
         if request.url.path.endswith("/upload"):
             items = json.loads(request.read())["catalogItems"]
             self.uploads.append({(item["store_id"], item["item_sku"]): item["item_name"] for item in items})
             try:
-                return self._inner.handle_request(request)
+                return self.sandbox.handle_request(request)
             finally:
                 self.watch()
-        return self._inner.handle_request(request)
+        return self.sandbox.handle_request(request)
 
 
 class World:
@@ -114,6 +177,7 @@ class World:
         self.api = Api(self.amazon, Identities(config), clock.time)
         self.wire = Wire(self.api)
         self.notices: list[str] = []
+        self.fate = Fate()
         self.changes: dict[str, Any] = {}
 
     def publish(self, text: str) -> None:
@@ -202,8 +266,10 @@ class Job:
     def open(self) -> Run:
         """Open the run, as each task does."""
         world, none = self.world, None
-        ledger = LedgerTable(world.dynamodb, world.name, world.clock.sleep)
-        lake = Lake(LocalStore(world.lake), str(world.lake))
+        writes = ("put_item", "update_item", "delete_item", "transact_write_items")
+        ledger = LedgerTable(Mortal(world.dynamodb, world.fate, *writes), world.name, world.clock.sleep)
+        lake = MortalLake(LocalStore(world.lake), str(world.lake))
+        lake.fate = world.fate
         unused: Any = none
         return Run(world.settings, unused, self.name, self.options, world.clock, lake, ledger, unused)
 
@@ -217,7 +283,8 @@ class Job:
     def collector(self) -> Collector:
         """The collector of the run."""
         run = self.open()
-        inbox = Inbox(self.world.sqs, self.world.queue, TOPIC, None, wait=0)
+        sqs = Mortal(self.world.sqs, self.world.fate, "delete_message_batch")
+        inbox = Inbox(sqs, self.world.queue, TOPIC, None, wait=0)
         return Collector(run, self.client(run), inbox, transport=self.world.wire)
 
     # --- the stages
@@ -282,10 +349,8 @@ class Job:
         """Do the whole job as the DAG does, where a failed upload stops nothing else, and return the books."""
         self.read().plan()
         if self.open().plan["batches"] and not self.options.dry_run:
-            try:
+            with contextlib.suppress(CatalogSyncError):
                 self.upload()
-            except CatalogSyncError:
-                pass
         return self.end()
 
     # --- what it left
