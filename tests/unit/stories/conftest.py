@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,21 +24,11 @@ def services() -> Iterator[tuple[Any, Any]]:
 
 
 @pytest.fixture
-def make_world(
+def world(
     services: tuple[Any, Any], clock: SimulatedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], World]:
-    """Makes worlds of their own, with one clock, which signatures follow too."""
+) -> Iterator[World]:
+    """The story's world. Signatures follow its clock, too."""
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: datetime.fromtimestamp(clock.time(), UTC))
-    numbers = itertools.count(1)
-
-    def make() -> World:
-        name = f"{tmp_path.name[:60]}-{next(numbers)}"
-        return World(*services, clock, tmp_path / name, name)
-
-    return make
-
-
-@pytest.fixture
-def world(make_world: Callable[[], World]) -> World:
-    """The story's world."""
-    return make_world()
+    world = World(*services, clock, tmp_path, tmp_path.name[:60])
+    yield world
+    world.close()

@@ -229,6 +229,16 @@ class World:
         self.clock.sleep(hours * HOUR)
         self.amazon.tick()
 
+    def expire(self) -> None:
+        """Remove what has expired from the ledger, as DynamoDB does in its own time."""
+        for item in self.dynamodb.scan(TableName=self.name)["Items"]:
+            if float(item.get("expires_at", {"N": "inf"})["N"]) < self.clock.time():
+                self.dynamodb.delete_item(TableName=self.name, Key={"pk": item["pk"], "sk": item["sk"]})
+
+    def close(self) -> None:
+        """Remove the ledger: the emulator copies every table for each transaction."""
+        self.dynamodb.delete_table(TableName=self.name)
+
     # --- what Amazon has, and what we hold to be acknowledged
 
     def catalog(self) -> dict[Key, str]:
@@ -321,8 +331,8 @@ class Job:
                 collector.archive()
             if progress.finished:
                 break
-            # Hours in which nothing comes are passed in long strides.
-            self.world.clock.sleep(30 if turn < 8 else 900)
+            # An upload takes about two minutes; hours in which nothing comes are passed in long strides.
+            self.world.clock.sleep(150 if turn < 4 else 900)
         return self
 
     def settle(self) -> dict[str, Any]:
