@@ -85,9 +85,7 @@ def test_a_fatal_upload_that_was_half_applied_leaves_every_row_dirty(world: Worl
 
 def test_an_older_word_does_not_prove_a_new_row_that_a_fatal_upload_has_touched_since(world: World) -> None:
     """Nothing was acknowledged yet: B was half applied over A and ended FATAL before A's report was known."""
-    world.faults(
-        "notice_late", {"fault": "server_error_final", "operation": "status", "times": 100}, notice_late_by=5 * 3600
-    )
+    world.faults("notice_late", {"fault": "link_missing", "operation": "status", "times": 100}, notice_late_by=5 * 3600)
     assert counts(world.night("a", rows("A")))["unknown"] == 4
     world.faults("fatal_half")
     assert counts(world.night("b", rows("B")))["failed"] == 4
@@ -113,7 +111,7 @@ def test_an_answer_that_is_lost_after_acceptance_is_sent_again_and_its_notice_ke
     # The notice of the ingestion that we do not know is durable, and so no longer in the queue.
     assert ledger.get(f"INGESTION#{first['ingestion_id']}", "NOTICE") is not None
     assert ledger.get(f"INGESTION#{first['ingestion_id']}", "ATTEMPT") is None
-    assert "Messages" not in world.sqs.receive_message(QueueUrl=world.queue)
+    assert world.queues.queues == {"results": [], "results-dlq": []}
     assert at_rest(world, "rest")
     assert world.names() == {"A"}
 

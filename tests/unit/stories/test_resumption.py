@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.unit.stories.world import Died, Fate, Job, World, counts, row
+from tests.chaos.effects import Died
+from tests.unit.stories.world import Job, World, counts, row
 
-from catalog_sync import tables
+from catalog_sync import parallel, tables
 from catalog_sync.tables import Tables
 
 SKUS = [f"SKU-{n}" for n in range(4)]
@@ -22,13 +23,16 @@ SKUS = [f"SKU-{n}" for n in range(4)]
 
 @pytest.fixture
 def mortal(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A world with two batches to a night, in which commits to tables and requests to Amazon are effects, too."""
+    """A world with two batches to a night, in which commits to tables are effects, too, one after the other."""
     commit = tables.write_deltalake
-    monkeypatch.setattr(
-        tables, "write_deltalake", lambda *args, **kwargs: world.fate.effect("commit", commit, *args, **kwargs)
-    )
-    world.wire.watch = lambda: world.fate.effect("request", lambda: None)
-    world.changes = {"api": {"max_items": 2}, "ledger": {"table": world.name, "keep": "30h"}}
+
+    def effect(*args: Any, **kwargs: Any) -> None:
+        with world.fate.around("commit"):
+            commit(*args, **kwargs)
+
+    monkeypatch.setattr(tables, "write_deltalake", effect)
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
+    world.changes = {"api": {"max_items": 2}, "ledger": {"keep": "30h"}}
     return world
 
 
@@ -44,13 +48,13 @@ def lives(world: World) -> Iterator[tuple[int, Job]]:
     """Yield a night for each effect after which it can be killed, with its number; each has a new version to send."""
     for number in itertools.count(1):
         world.write([row(n, f"v{number:03d}") for n in range(4)])
-        world.fate = Fate(last=number)
+        world.fate.rest(last=number)
+        died = len(world.fate.deaths)
         yield number, world.job(f"night-{number}")
-        if not world.fate.last or not world.fate.dead:
+        if len(world.fate.deaths) == died:
             return
         world.wait(24)
-        if number % 10 == 0:
-            world.expire()
+        world.ledger.forget(world.clock.time())
 
 
 def check(world: World, version: str, job: Job, books: dict[str, Any]) -> None:
@@ -67,32 +71,36 @@ def check(world: World, version: str, job: Job, books: dict[str, Any]) -> None:
         assert versions == sorted(versions)
 
 
+def died_after_everything(world: World) -> bool:
+    """Tell whether there was a death after each kind of effect that a night has."""
+    kinds = ("lake put", "lake create", "ledger write", "ledger transaction", "request", "queue delete", "commit")
+    return {f"after {kind}" for kind in kinds} <= set(world.fate.deaths)
+
+
 def test_every_task_is_retried_after_every_effect(mortal: World) -> None:
     """Airflow's retry of the task that died: the run ends complete, whatever was done already."""
     for number, job in lives(mortal):
-        fate, books = mortal.fate, {}
+        books: dict[str, Any] = {}
         for stage in stages(job):
             try:
                 books = stage()
             except Died:
-                mortal.fate = Fate()
+                mortal.fate.rest()
                 mortal.clock.sleep(60)
                 books = stage()
         check(mortal, f"v{number:03d}", job, books)
-        mortal.fate = fate
-    assert {"request", "commit", "transact_write_items", "delete_message_batch"} <= set(mortal.fate.done)
+    assert died_after_everything(mortal)
 
 
 def test_every_run_is_abandoned_after_every_effect_and_the_next_night_ends_right(mortal: World) -> None:
     """Nobody clears the run that died: the next night sends what is due and settles what the dead one had sent."""
     for number, job in lives(mortal):
-        fate = mortal.fate
         with contextlib.suppress(Died):
             for stage in stages(job):
                 stage()
+        mortal.fate.rest()
         mortal.wait(24)
-        mortal.fate = Fate()
         mortal.write([row(n, f"v{number:03d}-next") for n in range(4)])
         heir = mortal.job(f"heir-{number}")
         check(mortal, f"v{number:03d}-next", heir, heir.whole())
-        mortal.fate = fate
+    assert died_after_everything(mortal)

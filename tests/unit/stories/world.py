@@ -10,7 +10,7 @@ import contextlib
 import csv
 import itertools
 import json
-import threading
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 import httpx
 from botocore.credentials import Credentials
 from obstore.store import LocalStore
+from tests.chaos.effects import Died, Effects
+from tests.chaos.memory_aws import MemoryQueues, MemoryTable
 from tests.conftest import SimulatedClock
 
 from catalog_sandbox.api import Api
@@ -29,6 +31,7 @@ from catalog_sandbox.inprocess import SandboxTransport
 from catalog_sync.account import account
 from catalog_sync.api.client import CatalogApi
 from catalog_sync.attempts import Attempt
+from catalog_sync.breaker import Breaker
 from catalog_sync.collect import Collector
 from catalog_sync.doubt import attempts_of
 from catalog_sync.errors import CatalogSyncError
@@ -64,51 +67,32 @@ def row(number: int, name: str = "A", store: str = "SEA-001") -> Row:
     }  # fmt: skip
 
 
-class Died(BaseException):
-    """The process was killed: no code of ours may catch this."""
+class Fate(Effects):
+    """Lets the process die right after the effect numbered ``last``, counted from now on; 0 lets it live."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        #: After which kinds of effect it has died so far.
+        self.deaths: list[str] = []
+        self.rest()
 
-class Fate:
-    """Counts what a process does to the world outside, and lets it die right after the effect numbered ``last``."""
-
-    def __init__(self, last: int = 0) -> None:
-        self.last = last
-        self.done: list[str] = []
-        self._lock = threading.Lock()
+    def rest(self, last: int = 0) -> None:
+        """Begin to count anew: a new process begins."""
+        self.last, self.points = last, 0
 
     @property
     def dead(self) -> bool:
         """Whether the process has died; its other threads then do nothing any more."""
-        return 0 < self.last <= len(self.done)
+        return 0 < self.last <= self.points
 
-    def effect(self, name: str, do: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Do it, unless the process is dead; return what it returned, unless the process dies now."""
-        with self._lock:
-            if self.dead:
-                raise Died
-            result = do(*args, **kwargs)
-            self.done.append(name)
-            if self.dead:
-                raise Died
-            return result
-
-
-class Mortal:
-    """A client of AWS whose given operations are effects."""
-
-    def __init__(self, client: Any, fate: Fate, *operations: str) -> None:
-        self._client, self._fate, self._operations = client, fate, operations
-
-    def __getattr__(self, name: str) -> Any:
-        operation = getattr(self._client, name)
-        if name not in self._operations:
-            return operation
-        return lambda **kwargs: self._do(name, operation, kwargs)
-
-    def _do(self, name: str, operation: Any, kwargs: dict[str, Any]) -> Any:
-        if str(kwargs.get("Item", "")).find("RATE#") >= 0:  # a ticket that nobody uses is lost, and no harm done
-            return operation(**kwargs)
-        return self._fate.effect(name, operation, **kwargs)
+    def _point(self, where: str) -> None:
+        if self.dead:
+            raise Died(where)
+        if where.startswith("after"):
+            self.points += 1
+        if self.dead:
+            self.deaths.append(where)
+            raise Died(where)
 
 
 class MortalLake(Lake):
@@ -118,11 +102,13 @@ class MortalLake(Lake):
 
     def put(self, key: str, data: bytes) -> None:
         """Write the object."""
-        self.fate.effect(f"put {key}", super().put, key, data)
+        with self.fate.around("lake put"):
+            super().put(key, data)
 
     def create(self, key: str, data: bytes) -> bool:
         """Write the object unless there is one."""
-        return bool(self.fate.effect(f"create {key}", super().create, key, data))
+        with self.fate.around("lake create"):
+            return super().create(key, data)
 
 
 class Wire(httpx.BaseTransport):
@@ -131,7 +117,8 @@ class Wire(httpx.BaseTransport):
     ``watch`` is called after each upload has arrived and before its answer gets back.
     """
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, fate: Fate) -> None:
+        self._fate = fate
         self.sandbox = SandboxTransport(api)
         self.uploads: list[dict[Key, str]] = []
         self.watch: Callable[[], None] = lambda: None
@@ -145,10 +132,11 @@ class Wire(httpx.BaseTransport):
         if request.url.path.endswith("/upload"):
             items = json.loads(request.read())["catalogItems"]
             self.uploads.append({(item["store_id"], item["item_sku"]): item["item_name"] for item in items})
-            try:
-                return self.sandbox.handle_request(request)
-            finally:
-                self.watch()
+            with self._fate.around("request"):
+                try:
+                    return self.sandbox.handle_request(request)
+                finally:
+                    self.watch()
         return self.sandbox.handle_request(request)
 
 
@@ -156,34 +144,26 @@ class World:
     """One retailer and Amazon.
 
     :param folder: where the source and the lake lie.
-    :param name: of the ledger's table and of the queue.
     """
 
-    def __init__(self, dynamodb: Any, sqs: Any, clock: SimulatedClock, folder: Path, name: str = "Ledger") -> None:
-        self.clock, self.dynamodb, self.sqs, self.name = clock, dynamodb, sqs, name
-        self.source = folder / "items.csv"
-        self.lake = folder / "lake"
+    def __init__(self, clock: SimulatedClock, folder: Path) -> None:
+        self.clock, self.fate = clock, Fate()
+        self.source, self.lake = folder / "items.csv", folder / "lake"
         self.lake.mkdir(parents=True)
-        dynamodb.create_table(
-            TableName=name,
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        # What was received and not deleted comes again at once.
-        self.queue = sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
+        self.ledger = MemoryTable(self.fate)
+        self.queues = MemoryQueues(clock, self.fate, random.Random(0))
         config = SandboxConfig()
         self.amazon = Core(config, clock=clock.time, publish=self.publish, base_url=BASE)
         self.api = Api(self.amazon, Identities(config), clock.time)
-        self.wire = Wire(self.api)
+        self.wire = Wire(self.api, self.fate)
         self.notices: list[str] = []
-        self.fate = Fate()
+        #: Settings that the story changes.
         self.changes: dict[str, Any] = {}
 
     def publish(self, text: str) -> None:
         """Deliver a notice, raw."""
         self.notices.append(text)
-        self.sqs.send_message(QueueUrl=self.queue, MessageBody=text)
+        self.queues.put(text)
 
     def faults(self, *script: str | dict[str, Any], **plan: Any) -> None:
         """Order faults from Amazon: a script in order, or rates."""
@@ -203,8 +183,7 @@ class World:
         return Settings.model_validate(
             {
                 "retailer": "acme", "stores": {"ids": ["SEA-001", "PDX-001"]}, "lake": str(self.lake),
-                "ledger": {"table": self.name},
-                "results": {"queue": self.name, "topic_arn": TOPIC, "signed": False},
+                "results": {"queue": "results", "topic_arn": TOPIC, "signed": False},
                 "sources": [{"name": "erp", "kind": "file", "path": str(self.source), "format": "csv"}],
                 "mapping": {
                     "item_sku": "item_no", "external_product_id": "gtin", "item_name": "descr",
@@ -228,16 +207,6 @@ class World:
         """Let time pass, for Amazon too."""
         self.clock.sleep(hours * HOUR)
         self.amazon.tick()
-
-    def expire(self) -> None:
-        """Remove what has expired from the ledger, as DynamoDB does in its own time."""
-        for item in self.dynamodb.scan(TableName=self.name)["Items"]:
-            if float(item.get("expires_at", {"N": "inf"})["N"]) < self.clock.time():
-                self.dynamodb.delete_item(TableName=self.name, Key={"pk": item["pk"], "sk": item["sk"]})
-
-    def close(self) -> None:
-        """Remove the ledger: the emulator copies every table for each transaction."""
-        self.dynamodb.delete_table(TableName=self.name)
 
     # --- what Amazon has, and what we hold to be acknowledged
 
@@ -275,26 +244,26 @@ class Job:
 
     def open(self) -> Run:
         """Open the run, as each task does."""
-        world, none = self.world, None
-        writes = ("put_item", "update_item", "delete_item", "transact_write_items")
-        ledger = LedgerTable(Mortal(world.dynamodb, world.fate, *writes), world.name, world.clock.sleep)
+        world = self.world
+        ledger = LedgerTable(world.ledger, "Ledger", world.clock.sleep)
         lake = MortalLake(LocalStore(world.lake), str(world.lake))
         lake.fate = world.fate
-        unused: Any = none
+        unused: Any = None
         return Run(world.settings, unused, self.name, self.options, world.clock, lake, ledger, unused)
 
     def client(self, run: Run) -> CatalogApi:
         """Amazon's API, as the run calls it."""
-        tickets = Tickets(run.ledger.client, self.world.name, run.clock)
+        tickets = Tickets(run.ledger.client, "Ledger", run.clock)
         credentials = Credentials(DEFAULT_KEY, DEFAULT_SECRET)
         timeout = run.settings.api.timeout.total_seconds()
-        return CatalogApi(BASE, credentials, "us-east-1", tickets, run.clock, timeout, self.world.wire)
+        breaker = Breaker.of(run)
+        return CatalogApi(BASE, credentials, "us-east-1", tickets, breaker, run.clock, timeout, self.world.wire)
 
     def collector(self) -> Collector:
         """The collector of the run."""
         run = self.open()
-        sqs = Mortal(self.world.sqs, self.world.fate, "delete_message_batch")
-        inbox = Inbox(sqs, self.world.queue, TOPIC, None, wait=0)
+        queue = self.world.queues.get_queue_url("results")["QueueUrl"]
+        inbox = Inbox(self.world.queues, queue, TOPIC, None, wait=0)
         return Collector(run, self.client(run), inbox, transport=self.world.wire)
 
     # --- the stages
