@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from catalog_sync import books
+from catalog_sync.alarms import alarms_of
 from catalog_sync.attempts import Attempt, State
 from catalog_sync.doubt import attempts_of
 from catalog_sync.errors import BooksDoNotBalance, CatalogSyncError
@@ -38,10 +39,13 @@ def account(run: Run) -> dict[str, Any]:
     """Gather and check the run's books, write them, and give up the lease if the run still has it.
 
     :returns: the books: ``run_id``, ``state`` (``complete``, ``incomplete``, ``unbalanced``), ``stores`` and ``total``
-        (lines of ``books``), ``catalog``, ``late`` (what was settled of other runs), ``problems``, ``plan`` and the
-        counts of repairs, warnings and rejects by code. Complete books are ``books.json`` and are never rewritten.
+        (lines of ``books``), ``catalog``, ``late`` (what was settled of other runs), ``problems``, ``alarms`` (what is
+        wrong with the way results come in), ``plan`` and the counts of repairs, warnings and rejects by code. Complete
+        books are ``books.json`` and are never rewritten.
     """
     made = gather(run)
+    for alarm in made["alarms"]:
+        log.error("%s", alarm)
     if made["plan"].get("plan_number"):
         Lease.of(run).release(made["plan"]["plan_number"], run.run_id)
     if made["state"] == "complete":
@@ -99,6 +103,7 @@ def gather(run: Run) -> dict[str, Any]:
         "catalog": catalog,
         "late": late,
         "problems": unbalanced or missing,
+        "alarms": alarms_of(run, attempts_of(run)),
         **codes,
     }
 

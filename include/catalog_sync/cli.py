@@ -169,6 +169,8 @@ def _show(made: dict[str, Any], as_json: bool) -> None:
     out.print(f"[{color}]{made['state']}[/]: run {made['run_id']}{planned}", highlight=False)
     for problem in made["problems"]:
         out.print(f"  {problem}", highlight=False)
+    for alarm in made.get("alarms", ()):  # books of an earlier version know none
+        out.print(f"  [red]alarm:[/] {alarm}", highlight=False)
 
 
 def table_of(made: dict[str, Any]) -> Table:

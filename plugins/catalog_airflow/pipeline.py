@@ -159,4 +159,5 @@ def summary_of(made: dict[str, Any]) -> str:
     whole = made["total"]
     told = ", ".join(f"{whole[column]:,} {column.replace('_', ' ')}" for column in COLUMNS if whole.get(column))
     text = f"**{made['state']}**{' (dry run)' if made['dry_run'] else ''}: {told or 'nothing was read'}."
-    return "\n\n".join([text, *made["problems"], f"Run `{made['run_id']}`"])
+    # Books of an earlier version know no alarms.
+    return "\n\n".join([text, *made["problems"], *made.get("alarms", ()), f"Run `{made['run_id']}`"])
