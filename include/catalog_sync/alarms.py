@@ -103,7 +103,7 @@ def alarms_of(run: Run, attempts: Attempts) -> list[str]:
     if buried := alarms.dead_letters():
         told = ", ".join(f"{why} {count:,}" for why, count in buried.items())
         found.append(
-            f"{sum(buried.values()):,} messages became dead letters ({told}); see docs/runbooks/dead-letters.md"
+            f"messages that became dead letters: {sum(buried.values()):,} ({told}); see docs/runbooks/dead-letters.md"
         )
     return found
 
@@ -112,4 +112,4 @@ def _came_without_notice(attempt: Attempt, attempts: Attempts) -> bool:
     """Whether the status API told of the end and no notice did, not even later."""
     if attempt.item.get("reported_by") != "status":
         return False
-    return not attempts.has_notice(attempt.ingestion_id)
+    return attempts.ledger.get(f"INGESTION#{attempt.ingestion_id}", "NOTICE") is None

@@ -299,10 +299,6 @@ class Attempts:
             self._forget_link(ingestion_id)
         return known
 
-    def has_notice(self, ingestion_id: str) -> bool:
-        """Tell whether any notice of this ingestion was ever recorded."""
-        return self.ledger.get(f"INGESTION#{ingestion_id}", "NOTICE") is not None
-
     def report(self, ingestion_id: str, state: State, link: str, now: float, by: str) -> bool:
         """Move the attempt forward to what Amazon reports, keeping the link; tell whether the ingestion id is known.
 

@@ -35,6 +35,8 @@ TRIES = 3
 PASSING = frozenset({Why.UNVERIFIED, Why.UNRECORDED})
 #: A message that was looked at is hidden from others for so many seconds, more than a whole redrive takes.
 HIDDEN = 900
+#: Seconds of long polling: it asks all of SQS's servers, while a short poll may miss what lies there.
+WAIT = 1
 #: Dead letters that are described one by one; of all of them the reasons are counted.
 SAMPLE = 10
 #: Most dead letters of one redrive. Whoever has more begins with these, and looks at what becomes of them.
@@ -255,8 +257,7 @@ def _look(sqs: Any, url: str, limit: int) -> Iterator[dict[str, Any]]:
         answer = sqs.receive_message(
             QueueUrl=url,
             MaxNumberOfMessages=min(BATCH, limit - len(seen)),
-            # Long polling asks all of SQS's servers; a short poll may miss what lies there.
-            WaitTimeSeconds=1,
+            WaitTimeSeconds=WAIT,
             VisibilityTimeout=HIDDEN,
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],

@@ -19,6 +19,7 @@ from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from catalog_airflow.assets import CATALOG, CATALOG_SYNCED
+from catalog_airflow.connections import AirflowConnections
 from catalog_airflow.context import label, open_run
 from catalog_airflow.listeners import SUMMARY
 from catalog_airflow.operators import StartFollowUp
@@ -150,6 +151,30 @@ def account(kind: str) -> dict[str, Any]:
     if not made["dry_run"]:
         context["outlet_events"][CATALOG_SYNCED].add(CATALOG, extra=counts)
     return {"state": made["state"], **counts}
+
+
+@task
+def redrive() -> dict[str, Any]:
+    """Look at the dead letters, and unless it is a dry run send them back to the queue."""
+    from catalog_sync import settings
+    from catalog_sync.clock import SystemClock
+    from catalog_sync.dead_letters import redrive as stage
+
+    context: Any = get_current_context()
+    form, config, connections = context["params"], settings.load(), AirflowConnections()
+    made = stage(
+        config,
+        connections.aws(config.aws.conn_id, config.aws.region),
+        SystemClock(),
+        why=str(form["why"] or ""),
+        limit=int(form["limit"]),
+        dry_run=bool(form["dry_run"]),
+    )
+    log.info("%s About %s are in the dead-letter queue.", made.summary, made.waiting)
+    for letter in made.sample:
+        log.info("%s", ", ".join(f"{key}={value}" for key, value in letter.items()))
+    context["ti"].xcom_push(SUMMARY, f"{'**dry run** ' if made.dry_run else ''}{made.summary}")
+    return {key: value for key, value in made.as_dict().items() if key != "sample"}
 
 
 def summary_of(made: dict[str, Any]) -> str:
