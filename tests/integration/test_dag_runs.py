@@ -194,3 +194,24 @@ def test_the_hourly_job_settles_what_a_killed_run_left(nights: Nights) -> None:
     nights.run("collect_upload_results")
     assert (nights.state, nights.tasks) == ("success", {"collect_results": {"success"}, "settle": {"success"}})
     assert counts(nights.run()) == {"read": 2, "unchanged": 2}
+
+
+def test_dead_letters_are_shown_and_then_sent_back(nights: Nights) -> None:
+    """The form as it is changes nothing; with the dry run unticked they are in the queue again, to be judged anew."""
+    services = nights.deployment.services
+    sqs = services.aws.client("sqs")
+    queue, dead = services.outputs["QueueUrl"], services.outputs["DeadLetterQueueUrl"]
+    for url in (queue, dead):
+        sqs.purge_queue(QueueUrl=url)
+    sqs.send_message(QueueUrl=dead, MessageBody="no json")
+
+    def waiting() -> list[int]:
+        name = "ApproximateNumberOfMessages"
+        answers = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name]) for url in (queue, dead)]
+        return [int(answer["Attributes"][name]) for answer in answers]
+
+    nights.run("redrive_dead_letters")
+    assert (nights.state, nights.tasks, waiting()) == ("success", {"redrive": {"success"}}, [0, 1])
+    nights.run("redrive_dead_letters", dry_run=False, why="MOVED_BY_SQS")
+    assert (nights.state, waiting()) == ("success", [1, 0])
+    sqs.purge_queue(QueueUrl=queue)
