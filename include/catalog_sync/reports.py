@@ -176,10 +176,7 @@ def _texts(name: str, values: list[Any]) -> pl.Series:
 def _text(value: Any) -> str | None:
     if value is None or type(value) is str:
         return value
-    try:
-        return str(value) if isinstance(value, (int, float)) else json.dumps(value)
-    except ValueError:  # a number of thousands of digits: it names nothing that was sent
-        return ""
+    return str(value) if isinstance(value, (int, float)) else json.dumps(value)
 
 
 def _count(value: Any) -> int | None:

@@ -191,6 +191,8 @@ def test_what_sns_signed_is_believed(version: str, subject: dict[str, str]) -> N
         {"Type": "SubscriptionConfirmation", "Token": "t", "SubscribeURL": SUBSCRIBE},
         {"Signature": base64.b64encode(b"\0" * 256).decode()},
         {"Signature": "not base64!"},
+        {"Signature": "é"},
+        {"SigningCertURL": f"https://sns.us-east-1.amazonaws.com/{'x' * 70_000}"},
         {"Signature": ""},
         {"Signature": None},
         {"SignatureVersion": "1"},
