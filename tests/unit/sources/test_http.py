@@ -198,20 +198,6 @@ def test_plain_http_is_refused(clock, host) -> None:
         rows(source(lambda _: httpx.Response(200, json=[]), clock, {"host": host}))
 
 
-def test_a_row_that_is_nested_too_deeply_is_unreadable(clock) -> None:
-    """Its page can be read, but the row cannot be written as text; the rows beside it are read."""
-    import sys
-
-    deep = "[" * (sys.getrecursionlimit() - 60) + "]" * (sys.getrecursionlimit() - 60)
-    body = f'[{{"sku": "1"}}, {{"sku": {"[" * 50 + "]" * 50}}}, {{"sku": {{"a": {deep}}}}}, {{"sku": "4"}}]'
-    one = source(lambda _: httpx.Response(200, content=body), clock)
-    try:
-        got = [row[ROW] for row in rows(one)]
-    except BadInput:  # the interpreter could not even read the page
-        return
-    assert sorted([*got, *(bad.row for bad in one.unreadable)]) == [1, 2, 3, 4]
-
-
 @pytest.mark.parametrize("step", ['"\\ud800"', '"' + "x" * 70_000 + '"', "true", "{}", "[1]"])
 @pytest.mark.parametrize("parameter", [None, "token"])
 def test_a_next_page_that_no_address_can_hold(clock, step, parameter) -> None:
