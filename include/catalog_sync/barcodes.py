@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from catalog_sync.fields import ADDITIONAL
+from catalog_sync.fields import ADDITIONAL, KEY
 
 #: Amazon's types (``catalog_data_overview``, ``upload_catalog``) by the number of digits that fits them.
 TYPES = ("UPC", "ISBN", "EAN", "EAN8", "GTIN", "PLU")
@@ -95,17 +95,20 @@ def gtin14s(items: pl.DataFrame) -> pl.DataFrame:
 
     A barcode that an item has twice is given twice.
     """
-    main = items.select("store_id", "item_sku", code="external_product_id", kind="external_product_id_type")
+    return with_gtin14(barcodes_of(items, *KEY)).select(*KEY, "gtin14")
+
+
+def barcodes_of(items: pl.DataFrame, *keys: str) -> pl.DataFrame:
+    """Return the columns ``keys`` with ``code`` and ``kind`` of each barcode of the items, the main ones first."""
+    main = items.select(*keys, code="external_product_id", kind="external_product_id_type")
     more = (
         items.filter(pl.col(ADDITIONAL).list.len() > 0)
-        .select("store_id", "item_sku", ADDITIONAL)
+        .select(*keys, ADDITIONAL)
         .explode(ADDITIONAL)
         .select(
-            "store_id",
-            "item_sku",
+            *keys,
             code=pl.col(ADDITIONAL).struct.field("external_product_id"),
             kind=pl.col(ADDITIONAL).struct.field("external_product_id_type"),
         )
     )
-    both = pl.concat([main, more]) if len(more) else main
-    return with_gtin14(both).select("store_id", "item_sku", "gtin14")
+    return pl.concat([main, more]) if len(more) else main

@@ -197,6 +197,8 @@ class Collector:
         polled = 0
         for attempt in due:
             answer = self.api.status(attempt.ingestion_id, spare=spare)
+            if answer.verdict is Verdict.BREAKER_OPEN:
+                break  # notices are still received; what is late stays due
             polled += 1
             self.attempts.polled(attempt, self.run.clock.time() + self._interval(attempt))
             if answer.verdict is Verdict.ACCEPTED:

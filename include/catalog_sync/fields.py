@@ -34,6 +34,9 @@ ADDITIONAL_TEXT = "additional_external_product_ids"
 #: What a mapping may target: the columns of a mapped source row, all nullable text.
 TARGETS = (*TEXT_FIELDS, ADDITIONAL_TEXT)
 
+#: What a store has of its own: which store it is, and its price. All else is the trade item, which stores share.
+STORE_FIELDS = ("store_id", "standard_price")
+
 #: Where a row came from: the source's name (for file sources with its file), and the row's number in it, from 1.
 PROVENANCE = ("source", "source_row")
 

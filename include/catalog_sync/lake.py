@@ -150,7 +150,7 @@ class Lake:
     def put_frame(self, key: str, frame: pl.DataFrame) -> None:
         """Write the frame as Parquet (zstd)."""
         buffer = io.BytesIO()
-        frame.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=ROW_GROUP)
+        frame.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=ROW_GROUP, statistics=False)
         self.put(key, buffer.getvalue())
 
     def get_frame(self, key: str, columns: list[str] | None = None) -> pl.DataFrame:

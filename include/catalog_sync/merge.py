@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from catalog_sync.contract.codes import Code
-from catalog_sync.contract.frames import REJECTS, rejects
+from catalog_sync.contract.frames import REJECTS, breaches, keyed
 from catalog_sync.contract.steps import store_as_repaired as as_repaired
 from catalog_sync.fields import KEY, TARGETS
 from catalog_sync.settings import MergeSettings
@@ -67,14 +67,16 @@ def merge(frames: dict[str, pl.DataFrame], settings: MergeSettings) -> MergeResu
     rejected = base.join(unclear, on=_KEY, how="semi", maintain_order="left")
     merged = _fill(base.join(unclear, on=_KEY, how="anti", maintain_order="left"), givers, order, settings)
     rows = pl.concat([_plain(single), _plain(merged)])
-    lines = rejects(
-        rejected.with_columns(row_id=(pl.col("row_id") + len(rows)).cast(pl.UInt32), store_id="_store"),
+    rejected = rejected.drop("row_id").with_row_index("row_id").with_columns(store_id="_store")
+    lines = breaches(
+        rejected,
         pl.lit(True),
         Code.DUPLICATE_KEY,
         "item_sku",
         pl.col("item_sku"),
         "several sources have several rows of this SKU in this store: nothing tells which belong together",
     )
+    lines = keyed(lines, rejected).select(list(REJECTS)).with_columns(pl.col("row_id") + len(rows))
     return MergeResult(rows, others.group_by(store_id="_store").agg(rows=pl.len().cast(pl.Int64)), lines)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import polars as pl
 import polars_hash as plh
 
-from catalog_sync.fields import ADDITIONAL, ITEM_FIELDS
+from catalog_sync.fields import ADDITIONAL, ITEM_FIELDS, STORE_FIELDS
+
+if TYPE_CHECKING:
+    from catalog_sync.contract.trade_items import Items
 
 BARCODES = pl.List(pl.Struct({"external_product_id": pl.String, "external_product_id_type": pl.String}))
 #: The columns of an item frame.
@@ -19,14 +23,22 @@ HASH_DIGITS = 32
 HEAD, TAIL = '{"catalogItems":[', "]}"
 
 
-def with_payload(items: pl.DataFrame) -> pl.DataFrame:
-    """Return the item frame with ``item_json`` (the item as sent), ``item_bytes`` and ``content_hash`` added.
+def with_payload(items: Items) -> pl.DataFrame:
+    """Return the items' rows with ``item_json`` (the item as sent), ``item_bytes`` and ``content_hash`` added.
 
     Every field is always sent, empty ones as ``""`` and no further barcodes as ``[]``: whether Amazon keeps or clears
-    what is left out is not documented (U22, U23).
+    what is left out is not documented (U22, U23). What stores share is encoded once for all of them.
     """
+    first, last = ITEM_FIELDS.index(STORE_FIELDS[0]), ITEM_FIELDS.index(STORE_FIELDS[-1])
+    shared = items.trade_items.select(
+        head=pl.struct(ITEM_FIELDS[:first]).struct.json_encode().str.strip_suffix("}"),
+        tail=pl.struct(ITEM_FIELDS[last + 1 :]).struct.json_encode().str.strip_prefix("{"),
+    )[items.rows["trade_item"]]
+    own = pl.struct(STORE_FIELDS).struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
     return (
-        items.with_columns(item_json=pl.struct(ITEM_FIELDS).struct.json_encode())
+        items.rows.hstack(shared)
+        .with_columns(item_json=pl.concat_str("head", own, "tail", separator=","))
+        .drop("head", "tail")
         .with_columns(item_bytes=pl.col("item_json").str.len_bytes())
         .with_columns(content_hash=plh.col("item_json").chash.sha2_256().str.head(HASH_DIGITS))
     )

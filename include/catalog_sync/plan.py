@@ -70,8 +70,8 @@ def _make(run: Run) -> dict[str, Any]:
     writer = _BatchWriter(run, number)
     left: list[pl.DataFrame] = []
     for manifest in prepared:
-        if manifest["candidates_key"]:
-            due, kept = _due(run.lake.get_frame(manifest["candidates_key"]), blocked, counts)
+        for key in manifest["rows"]:
+            due, kept = _due(run.lake.get_frame(key), blocked, counts)
             writer.add(due)
             left.append(kept)
     writer.flush()
@@ -96,7 +96,7 @@ def _make(run: Run) -> dict[str, Any]:
         "made_at": run.clock.time(),
         "acknowledged_version": version,
         "counts": {store: dict(count) for store, count in counts.items()},
-        "events_key": _put_events(run, left),
+        "events": _put_events(run, left),
         "batch_list": batches,
     }
 
@@ -143,13 +143,13 @@ def _blocked(run: Run, number: int) -> pl.DataFrame:
     return pl.concat([young, planned_rows(run, others)]).unique().with_columns(_blocked=pl.lit(True))
 
 
-def _put_events(run: Run, left: list[pl.DataFrame]) -> str | None:
+def _put_events(run: Run, left: list[pl.DataFrame]) -> list[str]:
     """Keep which rows were due and are not sent now, with the reason, for the table of events."""
     if not any(len(rows) for rows in left):
-        return None
+        return []
     key = run.key(f"events/plan-{run.token()}.parquet")
     run.lake.put_frame(key, pl.concat(left))
-    return key
+    return [key]
 
 
 def _due(candidates: pl.DataFrame, blocked: pl.DataFrame, counts: Counts) -> tuple[pl.DataFrame, pl.DataFrame]:

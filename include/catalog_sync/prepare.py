@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from catalog_sync import catalog_rows
-from catalog_sync.barcodes import gtin14s
 from catalog_sync.contract.apply import apply_contract
 from catalog_sync.contract.report import reject_csv
+from catalog_sync.contract.shared import waiting
+from catalog_sync.contract.trade_items import Items
 from catalog_sync.diff import Action, diff
 from catalog_sync.doubt import doubtful_rows
 from catalog_sync.fields import BARCODE_FIELDS, KEY, NO_STORE, TARGETS
 from catalog_sync.keyed import within
 from catalog_sync.merge import merge
+from catalog_sync.parallel import cores, in_threads
 from catalog_sync.payload import with_payload
 from catalog_sync.shards import extracts
 from catalog_sync.tables import Tables
@@ -32,6 +34,9 @@ _ROW = {**dict.fromkeys(TARGETS, pl.String()), "source": pl.String(), "source_ro
 _CANDIDATE = [*KEY, "source", "source_row", "item_json", "item_bytes", "content_hash", "action", "hold"]
 #: What is asked of an acknowledged row: its content, and the barcodes that it holds.
 _STANDING = [*KEY, *BARCODE_FIELDS, "content_hash", "state", "dirty_until"]
+#: What a shard's manifest counts by code, and the kinds of objects whose keys it lists.
+_BY_CODE = ("repaired", "warned", "rejected")
+_KINDS = ("rows", "rejects", "rejects_csv", "repairs", "warnings", "events")
 Counts = dict[str, Counter[str]]
 
 
@@ -50,14 +55,32 @@ def prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
 
 
 def _prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
+    # No rule looks beyond a store, so that each core can have stores of its own.
+    stores, parts = shard["stores"], cores()
+    size = max(1, -(-len(stores) // parts))
+    shares = [stores[first : first + size] for first in range(0, len(stores), size)] or [[]]
+    made = list(in_threads(lambda share: _prepare_stores(run, shard["name"], share), shares))
+    counts: Counts = {}
+    for part in made:
+        for store, values in part["counts"].items():
+            counts.setdefault(store, Counter()).update(values)
+    return {
+        "name": shard["name"],
+        "counts": {store: dict(values) for store, values in counts.items()},
+        **{what: dict(sum((Counter(part[what]) for part in made), Counter())) for what in _BY_CODE},
+        **{kind: [key for part in made for key in part[kind]] for kind in _KINDS},
+    }
+
+
+def _prepare_stores(run: Run, name: str, raw_stores: list[str]) -> dict[str, Any]:
     settings, tables = run.settings, Tables(run.lake)
-    stores = [store for store in shard["stores"] if store in run.stores]
-    merged = merge(_read(run, shard["stores"]), settings.merge)
+    stores = [store for store in raw_stores if store in run.stores]
+    merged = merge(_read(run, raw_stores), settings.merge)
     acknowledged = tables.read("acknowledged", stores, _STANDING)
     active = acknowledged.filter(pl.col("state") == "ACTIVE")
-    result = apply_contract(merged.rows, rules=settings.rules, stores=run.stores, holders=gtin14s(active))
+    result = apply_contract(merged.rows, rules=settings.rules, stores=run.stores, holders=active)
     rejects = pl.concat([merged.rejects, result.rejects], how="diagonal_relaxed")
-    items, rejects, out_of_scope = _narrow(run, result.accepted, rejects)
+    items, rejects, out_of_scope = _narrow(run, result.items, rejects)
     counts: Counts = {}
     read = result.counts.select("store_id", rows="read")
     _count(counts, "read", read, merged.merged_away, merged.rejects.unique("row_id"))
@@ -70,21 +93,22 @@ def _prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
     suspended = compared.filter(pl.col("action") == Action.SUSPENDED)
     _count(counts, "unchanged", unchanged)
     _count(counts, "suspended", suspended)
-    candidates = compared.filter(~pl.col("action").is_in([Action.UNCHANGED.value, Action.SUSPENDED.value]))
-    candidates = _hold(candidates, result.waiting).sort(KEY)
-    repaired = Counter(dict(result.repairs.group_by("code").len().iter_rows()))
+    due = compared.filter(~pl.col("action").is_in([Action.UNCHANGED.value, Action.SUSPENDED.value]))
+    candidates = _hold(due, waiting(items.within(due), active)).sort(KEY)
+    frames = {
+        "rows": candidates.select(_CANDIDATE),
+        "rejects": rejects,
+        "repairs": result.repairs,
+        "warnings": result.warnings,
+        "events": _events(rejects, suspended),
+    }
     return {
-        "name": shard["name"],
         "counts": {store: dict(count) for store, count in counts.items()},
-        "repaired": dict(repaired),
+        "repaired": dict(result.repairs.group_by("code").len().iter_rows()),
         "warned": dict(result.warnings.group_by("code").len().iter_rows()),
         "rejected": dict(rejects.group_by("code").len().iter_rows()),
-        "candidates_key": _put(run, shard, "rows", candidates.select(_CANDIDATE)),
-        "rejects_key": _put(run, shard, "rejects", rejects),
-        "rejects_csv_key": _put_csv(run, shard, rejects),
-        "repairs_key": _put(run, shard, "repairs", result.repairs),
-        "warnings_key": _put(run, shard, "warnings", result.warnings),
-        "events_key": _put(run, shard, "events", _events(rejects, suspended)),
+        **{kind: _put(run, f"{kind}/{name}-{run.token()}.parquet", frame) for kind, frame in frames.items()},
+        "rejects_csv": _put_csv(run, f"rejects/{name}-{run.token()}.csv", rejects),
     }
 
 
@@ -98,25 +122,25 @@ def _read(run: Run, stores: Iterable[str]) -> dict[str, pl.DataFrame]:
     return frames
 
 
-def _narrow(run: Run, items: pl.DataFrame, rejects: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def _narrow(run: Run, items: Items, rejects: pl.DataFrame) -> tuple[Items, pl.DataFrame, pl.DataFrame]:
     """Keep the SKUs that the run was asked for; return the items, the rejects, and the stores of the rows left out."""
     if not run.options.skus:
-        return items, rejects, items.head(0).select("store_id")
+        return items, rejects, items.rows.head(0).select("store_id")
     wanted = pl.col("item_sku").is_in(list(run.options.skus)).fill_null(False)
     out = pl.concat(
-        [items.filter(~wanted).select("store_id"), rejects.filter(~wanted).unique("row_id").select("store_id")]
+        [items.filter(~wanted).rows.select("store_id"), rejects.filter(~wanted).unique("row_id").select("store_id")]
     )
     return items.filter(wanted), rejects.filter(wanted), out
 
 
 def _compare(
-    run: Run, items: pl.DataFrame, acknowledged: pl.DataFrame, refusals: pl.DataFrame, stores: list[str]
+    run: Run, items: Items, acknowledged: pl.DataFrame, refusals: pl.DataFrame, stores: list[str]
 ) -> pl.DataFrame:
-    hashed = with_payload(items).select(*KEY, "source", "source_row", "item_json", "item_bytes", "content_hash")
+    hashed = with_payload(items)
     if refusals.is_empty():
         held = hashed.with_columns(holder=pl.lit(""))
     else:
-        blockers = catalog_rows.holders(within(items, refusals), acknowledged)
+        blockers = catalog_rows.holders(items.within(within(items.rows, refusals)).whole(), acknowledged)
         held = hashed.join(blockers, on=list(KEY), how="left").with_columns(pl.col("holder").fill_null(""))
     doubtful = doubtful_rows(run, stores)
     return diff(held, acknowledged, refusals, doubtful, run.clock.time(), run.options.resend)
@@ -146,17 +170,16 @@ def _events(rejects: pl.DataFrame, suspended: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _put(run: Run, shard: dict[str, Any], kind: str, frame: pl.DataFrame) -> str | None:
+def _put(run: Run, name: str, frame: pl.DataFrame) -> list[str]:
+    """Write the frame, unless it has no rows, and return the keys of what was written."""
     if frame.is_empty():
-        return None
-    key = run.key(f"{kind}/{shard['name']}-{run.token()}.parquet")
-    run.lake.put_frame(key, frame)
-    return key
+        return []
+    run.lake.put_frame(run.key(name), frame)
+    return [run.key(name)]
 
 
-def _put_csv(run: Run, shard: dict[str, Any], rejects: pl.DataFrame) -> str | None:
+def _put_csv(run: Run, name: str, rejects: pl.DataFrame) -> list[str]:
     if rejects.is_empty():
-        return None
-    key = run.key(f"rejects/{shard['name']}-{run.token()}.csv")
-    run.lake.put(key, reject_csv(rejects))
-    return key
+        return []
+    run.lake.put(run.key(name), reject_csv(rejects))
+    return [run.key(name)]

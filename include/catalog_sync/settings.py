@@ -101,6 +101,20 @@ class Results(_Frozen):
         return self
 
 
+class BreakerSettings(_Frozen):
+    """When nobody calls Amazon: after so many failures in a row, for ``pause``, doubled at each probe that fails."""
+
+    failures: int = Field(default=5, ge=1)
+    pause: Duration = timedelta(seconds=60)
+    longest_pause: Duration = timedelta(minutes=10)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> BreakerSettings:
+        if not timedelta(seconds=1) <= self.pause <= self.longest_pause:
+            raise ValueError("1s <= pause <= longest_pause must hold")
+        return self
+
+
 class Api(_Frozen):
     """Amazon's Catalog API. Limits: 10 requests/s, 10,000 items (``catalog_validations``); bytes are our bound."""
 
@@ -111,6 +125,7 @@ class Api(_Frozen):
     max_bytes: int = Field(default=9_000_000, ge=10_000, le=10_000_000)
     max_upload_tasks: int = Field(default=500, ge=1)
     timeout: Duration = timedelta(seconds=60)
+    breaker: BreakerSettings = BreakerSettings()
 
 
 class Schedule(_Frozen):

@@ -21,6 +21,7 @@ from catalog_sync.doubt import attempts_of
 from catalog_sync.keyed import without
 from catalog_sync.lease import Lease
 from catalog_sync.outcomes import outcomes_of
+from catalog_sync.parallel import in_threads
 from catalog_sync.tables import Tables
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def settle(run: Run) -> dict[str, Any]:
     late = 0
     for first in range(0, len(due), CHUNK):
         chunk = due[first : first + CHUNK]
-        ends = [outcomes_of(run, attempt, next_plan) for attempt, _ in chunk]
+        ends = list(in_threads(lambda pair: outcomes_of(run, pair[0], next_plan), chunk))
         _apply(run, pl.concat(ends), now)
         named = {
             f"{attempt.key.pointer}/{what}": _events(rows) for (attempt, what), rows in zip(chunk, ends, strict=True)
@@ -168,7 +169,7 @@ def _record_unsent(run: Run) -> None:
     manifests = [run.plan]
     for shard in run.lake.get_json(run.key("shards.json"))["shards"]:
         manifests.append(run.lake.get_json(run.key(f"prepare/{shard['name']}.json")))
-    frames = [run.lake.get_frame(manifest["events_key"]) for manifest in manifests if manifest["events_key"]]
+    frames = [run.lake.get_frame(key) for manifest in manifests for key in manifest["events"]]
     if frames:
         at = utc(float(run.manifest["started_at"]))
         rows = pl.concat(frames).with_columns(run_id=pl.lit(run.run_id), ingestion_id=pl.lit(""), at=pl.lit(at))

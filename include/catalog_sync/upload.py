@@ -18,6 +18,7 @@ from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential
 from catalog_sync.api.client import CatalogApi
 from catalog_sync.api.outcomes import Answer, Verdict
 from catalog_sync.attempts import Attempt, AttemptKey, Attempts, State
+from catalog_sync.breaker import Breaker
 from catalog_sync.errors import BadInput, CatalogSyncError, Misconfigured, RetryLater
 from catalog_sync.lease import LEASE_SECONDS, Lease
 from catalog_sync.tickets import Tickets
@@ -38,7 +39,7 @@ HALT_SECONDS = 600.0
 
 #: Amazon rejected the request for something in it, so the range is searched for what is to blame.
 _SEARCHED = frozenset({Verdict.REJECTED, Verdict.REJECTED_STORES})
-_AGAIN = frozenset({Verdict.RETRY_LATER, Verdict.NOT_SENT, Verdict.AMBIGUOUS})
+_AGAIN = frozenset({Verdict.RETRY_LATER, Verdict.NOT_SENT, Verdict.BREAKER_OPEN, Verdict.AMBIGUOUS})
 
 Range = tuple[int, int]
 
@@ -50,7 +51,7 @@ class UploadFailed(CatalogSyncError):
 def api_of(run: Run) -> CatalogApi:
     """Return the API client of the run's deployment, paced by the shared tickets."""
     tickets = Tickets(run.ledger.client, run.settings.ledger.table, run.clock, run.settings.api.rate)
-    return CatalogApi.from_connection(run.settings, run.connections, run.clock, tickets)
+    return CatalogApi.from_connection(run.settings, run.connections, run.clock, tickets, Breaker.of(run))
 
 
 def upload(run: Run, batches: Iterable[int], api: CatalogApi | None = None) -> dict[str, Any]:
@@ -163,8 +164,8 @@ class _BatchSender:
                 self.failures.append(f"batch {self.batch['number']} rows {start}–{stop}: {answer.message}")
             elif answer.verdict in _AGAIN:
                 raise RetryLater(
-                    f"batch {self.batch['number']}: {answer.verdict.value} after {PATIENCE:.0f} s of trying: "
-                    f"{answer.message}",
+                    f"batch {self.batch['number']}: {answer.verdict.value}, and {PATIENCE:.0f} s of trying are not "
+                    f"enough: {answer.message}",
                     after=answer.retry_after,
                 )
 
@@ -214,7 +215,8 @@ class _BatchSender:
             nonlocal ambiguous
             last = state.outcome.result()[1] if state.outcome else None
             ambiguous += bool(last and last.verdict is Verdict.AMBIGUOUS)
-            return state.idle_for >= PATIENCE or ambiguous >= AMBIGUOUS_TRIES
+            advised = (last.retry_after or 0.0) if last else 0.0
+            return state.idle_for + advised > PATIENCE or state.idle_for >= PATIENCE or ambiguous >= AMBIGUOUS_TRIES
 
         backoff = wait_exponential_jitter(initial=1, max=20, jitter=1)
 

@@ -57,7 +57,7 @@ def books(
         lake.json(f"{run}/prepare/{shard['name']}.json") for shard in lake.json(f"{run}/shards.json")["shards"]
     ]
     skus = set(about["options"]["skus"])
-    accepted = _accept(rows, [lake.table(one["rejects_key"]) for one in manifests], skus, made, problems)
+    accepted = _accept(rows, [lake.table(key) for one in manifests for key in one["rejects"]], skus, made, problems)
     plan = lake.json(f"{run}/plan.json")
     payloads = [lake.get(batch["key"]) or b"" for batch in plan["batch_list"]]
     planned = Counter(
@@ -125,9 +125,8 @@ def _accept(
     """Count what was rejected, collapsed and left out by SKU; return the keys that passed."""
     rejected: Counter[Key] = Counter()
     for frame in rejects:
-        if len(frame):
-            once = frame.drop_duplicates("row_id")
-            rejected.update((tidy(s), tidy(k)) for s, k in zip(once["store_id"], once["item_sku"], strict=True))
+        once = frame.drop_duplicates("row_id")
+        rejected.update((tidy(s), tidy(k)) for s, k in zip(once["store_id"], once["item_sku"], strict=True))
     problems += [f"{key}: rejected, but not read" for key in rejected.keys() - rows.keys() if not skus]
     passed = set()
     for key, number in rows.items():
@@ -154,14 +153,12 @@ def _set_aside(
     """Count what passed and was not planned by its reason; return the keys that are left: the unchanged."""
     reasons: dict[Key, str] = {}
     for manifest in manifests:
-        candidates = lake.table(manifest["candidates_key"])
-        if len(candidates):
+        for candidates in map(lake.table, manifest["rows"]):
             for store, sku, hold in zip(
                 candidates["store_id"], candidates["item_sku"], candidates["hold"], strict=True
             ):
                 reasons[store, sku] = "held" if hold else "in_doubt"
-        events = lake.table(manifest["events_key"])
-        if len(events):
+        for events in map(lake.table, manifest["events"]):
             suspended = events[events["what"] == "suspended"]
             reasons |= dict.fromkeys(zip(suspended["store_id"], suspended["item_sku"], strict=True), "suspended")
     for store, _ in planned:

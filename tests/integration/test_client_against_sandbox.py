@@ -20,8 +20,10 @@ from catalog_sandbox.server import Sandbox
 from catalog_sync import reports
 from catalog_sync.api.client import CatalogApi
 from catalog_sync.api.outcomes import Answer, Verdict
+from catalog_sync.breaker import Breaker
 from catalog_sync.clock import SystemClock
 from catalog_sync.connections import EnvironmentConnections
+from catalog_sync.ledger import LedgerTable
 from catalog_sync.notices import BadNotice, Certificates, Confirmation, Notice, confirm, parse, verify
 from catalog_sync.settings import Settings
 from catalog_sync.tickets import Tickets
@@ -115,7 +117,8 @@ def api_of(
     settings = SETTINGS.model_copy(
         update={"api": SETTINGS.api.model_copy(update={"timeout": timedelta(seconds=timeout)})}
     )
-    return CatalogApi.from_connection(settings, EnvironmentConnections(environ), clock, tickets)
+    breaker = Breaker(LedgerTable(client(sandbox, "dynamodb"), "Ledger"), settings.retailer, clock, settings.api)
+    return CatalogApi.from_connection(settings, EnvironmentConnections(environ), clock, tickets, breaker)
 
 
 @pytest.fixture

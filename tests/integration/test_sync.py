@@ -251,6 +251,24 @@ def test_a_403_stops_sending_and_the_run_says_so(deployment: Deployment) -> None
     assert deployment.uploads() == 1
 
 
+def test_an_open_breaker_leaves_the_run_incomplete_and_another_sends_the_rest(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the API keeps failing, nobody calls it any more; the books say so, and a later run sends what is left."""
+    deployment.write([row(n) for n in range(1, 7)])
+    deployment.faults(rates={"server_error_final": 1.0})
+    api = {"max_items": 1, "breaker": {"failures": 2, "pause": "3s"}}
+    monkeypatch.setattr("catalog_sync.upload.PATIENCE", 1.0)
+    books = deployment.sync("n1", api={**deployment.raw["api"], **api})
+    asked = len(deployment.lines("/sandbox/requests"))
+    assert books["state"] == "incomplete"
+    assert (asked, books["total"]["failed"], books["total"]["unsent"]) == (2, 2, 4)
+    assert any("the circuit breaker is open since" in problem for problem in books["problems"])
+    deployment.faults()
+    monkeypatch.undo()
+    assert deployment.sync("n2", api={**deployment.raw["api"], **api})["total"]["acknowledged"] == 6
+
+
 def test_one_failed_batch_does_not_stop_the_others(deployment: Deployment) -> None:
     """A 500 without advice fails its batch; the other batches are sent, collected and acknowledged."""
     deployment.faults(script=[{"fault": "server_error_final"}])

@@ -27,6 +27,7 @@ from catalog_sync.api.outcomes import (
 )
 from catalog_sync.api.signing import Signer
 from catalog_sync.aws import Aws
+from catalog_sync.breaker import Breaker, Closed
 from catalog_sync.clock import Clock
 from catalog_sync.errors import Misconfigured, shorten
 from catalog_sync.tickets import Tickets
@@ -73,6 +74,7 @@ class CatalogApi:
     :param credentials: botocore credentials; those that renew themselves are renewed when needed.
     :param region: the region that requests are signed for.
     :param tickets: the shared rate limit; one ticket is taken before every request.
+    :param breaker: the shared circuit breaker; it is asked before every request, and told what came of it.
     :param timeout: seconds to wait for the network, each time; an answer that takes over twice as long in all is given
         up.
     :param transport: how requests travel; tests pass their own.
@@ -84,6 +86,7 @@ class CatalogApi:
         credentials: Any,
         region: str,
         tickets: Tickets,
+        breaker: Breaker,
         clock: Clock,
         timeout: float = 60.0,
         transport: httpx.BaseTransport | None = None,
@@ -91,6 +94,7 @@ class CatalogApi:
         self._base_url = base_url.rstrip("/")
         self._signer = Signer(credentials, region)
         self._tickets = tickets
+        self._breaker = breaker
         self._clock = clock
         self._timeout = timeout
         self._http = httpx.Client(
@@ -108,6 +112,7 @@ class CatalogApi:
         connections: Connections,
         clock: Clock,
         tickets: Tickets,
+        breaker: Breaker,
         transport: httpx.BaseTransport | None = None,
     ) -> CatalogApi:
         """Return the client of the deployment's API connection (``api.conn_id``).
@@ -134,6 +139,7 @@ class CatalogApi:
             credentials=_account(settings, connections, connection).credentials(),
             region=region,
             tickets=tickets,
+            breaker=breaker,
             clock=clock,
             timeout=settings.api.timeout.total_seconds(),
             transport=transport,
@@ -177,6 +183,11 @@ class CatalogApi:
             prepared = self._signer.prepare(body)
         except (BotoCoreError, ClientError) as error:
             return answer(_credentials_verdict(error), message=_credentials_message(error), sent_at=self._clock.time())
+        passage = self._breaker.ask()
+        if isinstance(passage, Closed):
+            return answer(
+                Verdict.BREAKER_OPEN, message=passage.why, retry_after=passage.seconds, sent_at=self._clock.time()
+            )
         self._tickets.take(operation, spare=spare)
         sent_at = self._clock.time()
         if not_after is not None and sent_at > not_after:
@@ -191,6 +202,7 @@ class CatalogApi:
         else:
             outcome = classify(status, headers, data, self._clock.time())
         outcome = replace(outcome, sent_at=sent_at, latency=self._clock.time() - sent_at)
+        self._breaker.tell(passage, outcome)
         log.info(
             "%s of %s bytes: %s (HTTP %s) in %.3f s",
             operation, len(body), outcome.verdict.value, outcome.http_status, outcome.latency,

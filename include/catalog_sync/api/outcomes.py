@@ -10,7 +10,9 @@
     2xx without an id, 500 that is not JSON,
     502, 503, 504, anything unexpected,
     connection lost or timed out after sending    AMBIGUOUS          it may be accepted: a new attempt, the first in
-    doubt no connection was made                        NOT_SENT           safe to retry
+    doubt
+    no connection was made                        NOT_SENT           safe to retry
+    nothing: the circuit breaker is open          BREAKER_OPEN       wait until it lets a request through
 
 Sources: Amazon's pages ``catalog_upload_test_cases`` (statuses and texts), ``get_catalog_upload_status`` (``errorMsg``)
 and ``catalog_faq`` (403). Texts are matched loosely; where a page is silent the row above is this project's choice.
@@ -41,6 +43,7 @@ class Verdict(StrEnum):
     FAILED = "FAILED"
     AMBIGUOUS = "AMBIGUOUS"
     NOT_SENT = "NOT_SENT"
+    BREAKER_OPEN = "BREAKER_OPEN"
     #: Status only: Amazon does not know the ingestion id, or not as ours.
     UNKNOWN_INGESTION = "UNKNOWN_INGESTION"
 

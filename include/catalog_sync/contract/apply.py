@@ -7,39 +7,44 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from catalog_sync.barcodes import gtin14s
 from catalog_sync.contract import steps
 from catalog_sync.contract.book import Book
 from catalog_sync.contract.codes import Code
 from catalog_sync.contract.extra import extras
 from catalog_sync.contract.policy import Policy
 from catalog_sync.contract.schema import Promise, uphold
-from catalog_sync.contract.shared import duplicates, shared_barcodes, waiting
-from catalog_sync.fields import ITEM_FIELDS, KEY, TARGETS, TEXT_FIELDS
+from catalog_sync.contract.shared import duplicates, shared_barcodes
+from catalog_sync.contract.trade_items import Items, split
+from catalog_sync.fields import BARCODE_FIELDS, KEY, PROVENANCE, TARGETS, TEXT_FIELDS
 from catalog_sync.keyed import without
+from catalog_sync.payload import ITEM
 from catalog_sync.settings import Rule
 
-_HOLDERS = {"store_id": pl.String, "item_sku": pl.String, "gtin14": pl.String}
+#: Acknowledged rows of a catalog in which there are none.
+NOBODY = pl.DataFrame(schema={field: ITEM[field] for field in (*KEY, *BARCODE_FIELDS)})
 
 
 @dataclass(frozen=True)
 class ContractResult:
     """What the contract made of the rows. Every row is accepted, rejected or collapsed, and counts once.
 
-    ``accepted``: items, ready to be sent; ``rejects``: a line per row and code; ``repairs``: a line each, of rows that
-    were not rejected; ``warnings``: a line each; ``collapsed``: ``store_id`` and how many ``rows`` equalled another;
-    ``waiting``: ``store_id`` and ``item_sku`` of accepted items whose barcode is given up by its holder only today;
-    ``counts``: per ``store_id`` (as repaired; null where there is none) ``read``, ``collapsed``, ``rejected``,
+    ``items``: those accepted, ready to be sent; ``rejects``: a line per row and code; ``repairs``: a line each, of rows
+    that were not rejected; ``warnings``: a line each; ``collapsed``: ``store_id`` and how many ``rows`` equalled
+    another; ``counts``: per ``store_id`` (as repaired; null where there is none) ``read``, ``collapsed``, ``rejected``,
     ``accepted`` and ``repaired`` rows, where ``read = collapsed + rejected + accepted``.
     """
 
-    accepted: pl.DataFrame
+    items: Items
     rejects: pl.DataFrame
     repairs: pl.DataFrame
     warnings: pl.DataFrame
     collapsed: pl.DataFrame
-    waiting: pl.DataFrame
     counts: pl.DataFrame
+
+    @property
+    def accepted(self) -> pl.DataFrame:
+        """The accepted items as one frame, a line each."""
+        return self.items.whole()
 
 
 def apply_contract(
@@ -47,59 +52,69 @@ def apply_contract(
     *,
     rules: Mapping[str, Rule],
     stores: Collection[str],
-    holders: pl.DataFrame | None = None,
+    holders: pl.DataFrame = NOBODY,
 ) -> ContractResult:
     """Hold mapped source rows to the contract.
 
     :param rows: columns ``fields.TARGETS`` (text, may be null), ``source`` and ``source_row``.
     :param rules: the configured rules by code.
     :param stores: every store of the retailer.
-    :param holders: ``store_id``, ``item_sku``, ``gtin14`` of what Amazon acknowledged as active in these stores.
+    :param holders: what Amazon acknowledged as active in these stores: ``fields.KEY`` and ``fields.BARCODE_FIELDS``.
     :raises Misconfigured: a rule's pattern is no regular expression.
     :raises ContractBroken: an accepted item breaks the contract all the same: a defect of this package.
     """
     policy = Policy(rules)
     book = Book(policy)
-    holders = pl.DataFrame(schema=_HOLDERS) if holders is None else holders
-    frame = _repaired(rows, book, stores)
-    # From here on of the rows as they came only the keys are needed; a shard's memory is what bounds a task's.
-    single, lines, collapsed = duplicates(_survivors(frame, book))
-    frame = frame.select("row_id", *KEY)
-    book.rejected(lines)
-    claims = gtin14s(single)
-    shared = shared_barcodes(single, claims, holders)
-    (book.warned if policy.warns(Code.BARCODE_SHARED) else book.rejected)(shared)
-    single = without(single, book.lost(), ["row_id"])
-    accepted = single.select(*ITEM_FIELDS, "source", "source_row")
-    uphold(accepted, Promise.of(policy), stores)
-    rejects, repairs = book.rejects(frame), book.repairs(frame, single)
+    read = _judged(rows, book, stores)
+    # Of the rows as they were read only the keys are needed from here on.
+    keys = read.rows.select("row_id", *KEY, *PROVENANCE)
+    items, lines, collapsed = duplicates(_survivors(read, book))
+    book.add(lines, Code.DUPLICATE_KEY)
+    book.add(shared_barcodes(items, holders), Code.BARCODE_SHARED)
+    items = items.within(without(items.rows, book.lost(), ["row_id"]))
+    uphold(items.samples(), Promise.of(policy), stores)
+    rejects, repairs = book.rejects(keys), book.repairs(keys, items.rows)
     return ContractResult(
-        accepted=accepted,
+        items=items,
         rejects=rejects,
         repairs=repairs.drop("row_id"),
-        warnings=book.warnings(frame),
+        warnings=book.warnings(keys),
         collapsed=collapsed,
-        waiting=waiting(accepted, claims, holders),
-        counts=_counts(frame, collapsed, rejects, accepted, repairs),
+        counts=_counts(keys, collapsed, rejects, items.rows, repairs),
     )
 
 
-def _repaired(rows: pl.DataFrame, book: Book, stores: Collection[str]) -> pl.DataFrame:
-    """Return the rows after every repair, with ``row_id``; all that they break is booked."""
+def _judged(rows: pl.DataFrame, book: Book, stores: Collection[str]) -> Items:
+    """Return the rows after every repair; all that they break is booked."""
     # A column in which no row has a value may come without a type.
     frame = rows.with_columns(pl.col(field).cast(pl.String) for field in TARGETS).with_row_index("row_id")
+    frame, trade_items = split(frame)
+    found = Book(book.policy)
+    trade_items = _described(trade_items, found)
+    book.take(found, frame)
     frame = steps.trim(frame, book)
     frame = steps.cells(frame, book)
-    frame = steps.names(frame, book)
-    frame = steps.barcodes(frame, book)
     frame = steps.prices(frame, book)
-    steps.texts(frame, book, stores)
-    return extras(frame, book)
+    steps.texts(frame, book)
+    steps.stores(frame, book, stores)
+    return Items(frame.with_columns(trade_items["item_sku"][frame["trade_item"]]), trade_items)
 
 
-def _survivors(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
-    kept = without(frame, book.lost(), ["row_id"])
-    return kept.with_columns(pl.col(field).fill_null("") for field in TEXT_FIELDS)
+def _described(trade_items: pl.DataFrame, book: Book) -> pl.DataFrame:
+    """Return the trade items after every repair; all that they break is booked."""
+    trade_items = steps.trim(trade_items, book)
+    trade_items = steps.cells(trade_items, book)
+    trade_items = steps.names(trade_items, book)
+    trade_items = steps.barcodes(trade_items, book)
+    steps.texts(trade_items, book)
+    steps.skus(trade_items, book)
+    return extras(trade_items, book).drop("row_id")
+
+
+def _survivors(read: Items, book: Book) -> Items:
+    kept = without(read.rows, book.lost(), ["row_id"]).with_columns(pl.col("standard_price").fill_null(""))
+    texts = [field for field in TEXT_FIELDS if field in read.trade_items.columns]
+    return Items(kept, read.trade_items.with_columns(pl.col(field).fill_null("") for field in texts))
 
 
 def _counts(

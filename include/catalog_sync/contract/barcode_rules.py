@@ -46,16 +46,14 @@ def judge(
     Added: ``code``; ``kind``, the type (what the length says, or a given one that disagrees; null where there is
     neither); per rule of ``JUDGED`` a boolean column named by its code, true where it is broken; ``bare``, ``cell`` and
     ``cleaned``: the text after each repair, for the account of repairs. ``code`` is null where nothing is left; that
-    breaks none of these rules. Only distinct barcodes are worked on: a chain's stores share theirs.
+    breaks none of these rules.
 
     :param ambiguous: the type of eight digits that pass both as EAN-8 and as UPC-E when none is given.
     :param pad: whether padded barcodes are repaired; otherwise they break the rule.
     :param cells: whether a spreadsheet's integral numbers are repaired; otherwise they break the rule.
     """
-    distinct = barcodes.select("raw", "raw_type").unique()
-    judged = _typed(_unpadded(_cleaned(distinct, cells), pad), ambiguous, pad)
-    judged = judged.select("raw", "raw_type", *_ADDED, *JUDGED)
-    return barcodes.join(judged, on=["raw", "raw_type"], how="left", nulls_equal=True, maintain_order="left")
+    judged = _typed(_unpadded(_cleaned(barcodes.select("raw", "raw_type"), cells), pad), ambiguous, pad)
+    return barcodes.hstack(judged.select(*_ADDED, *JUDGED))
 
 
 def repair_steps() -> tuple[tuple[Code, str, str], ...]:

@@ -15,8 +15,6 @@ from catalog_sync.fields import ADDITIONAL, ADDITIONAL_TEXT
 #: Amazon takes at most this many further barcodes of one SKU (``upload_catalog``).
 MOST = 50
 _LIST = pl.List(pl.Struct({"external_product_id": pl.String, "external_product_id_type": pl.String}))
-#: What the judgement depends on. A chain's stores share it, so only distinct ones are worked on.
-_CLAIM = [ADDITIONAL_TEXT, "external_product_id", "external_product_id_type"]
 
 
 def extras(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
@@ -27,41 +25,39 @@ def extras(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
     given = frame.filter(pl.col(ADDITIONAL_TEXT).str.contains(r"[^|\s]"))
     if given.is_empty():
         return frame.with_columns(pl.lit([], dtype=_LIST).alias(ADDITIONAL))
-    claims = given.select(_CLAIM).unique(maintain_order=True).with_row_index("claim")
-    judged = _judged(claims, book.policy)
-    _book(given, claims, judged, book)
-    lists = judged.group_by("claim", maintain_order=True).agg(
+    judged = _judged(given, book.policy)
+    _book(judged, book)
+    lists = judged.group_by("row_id", maintain_order=True).agg(
         pl.struct(
             external_product_id=pl.col("code").fill_null(""), external_product_id_type=pl.col("kind").fill_null("")
         ).alias(ADDITIONAL)
     )
-    lists = claims.join(lists, on="claim").drop("claim")
-    joined = frame.join(lists, on=_CLAIM, how="left", nulls_equal=True, maintain_order="left")
+    joined = frame.join(lists, on="row_id", how="left", maintain_order="left")
     return joined.with_columns(pl.col(ADDITIONAL).fill_null(pl.lit([], dtype=_LIST)).cast(_LIST))
 
 
-def _judged(claims: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """Return a line per entry of each claim, judged; ``again``: it stands twice; ``n``: the claim's entries."""
+def _judged(given: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Return a line per entry of each row, judged; ``again``: it stands twice; ``n``: the row's entries."""
     judged = judge(
-        _entries(claims),
+        _entries(given),
         ambiguous=policy.ambiguous,
         pad=policy.repairs(Code.BARCODE_PADDED),
         cells=policy.repairs(Code.NUMERIC_CELL),
     )
-    main = with_gtin14(claims.select("claim", code="external_product_id", kind="external_product_id_type"))
+    main = with_gtin14(given.select("row_id", code="external_product_id", kind="external_product_id_type"))
     sound = with_gtin14(judged.with_row_index("entry_id").filter(pl.col("code").is_not_null()))
-    sound = sound.join(main.select("claim", main="gtin14"), on="claim", how="left", maintain_order="left")
-    again = (pl.col("gtin14") == pl.col("main")).fill_null(False) | pl.struct("claim", "gtin14").is_duplicated()
+    sound = sound.join(main.select("row_id", main="gtin14"), on="row_id", how="left", maintain_order="left")
+    again = (pl.col("gtin14") == pl.col("main")).fill_null(False) | pl.struct("row_id", "gtin14").is_duplicated()
     twice = sound.filter(again)["entry_id"]
     return judged.with_columns(
-        again=pl.int_range(pl.len(), dtype=pl.UInt32).is_in(twice.implode()), n=pl.len().over("claim")
+        again=pl.int_range(pl.len(), dtype=pl.UInt32).is_in(twice.implode()), n=pl.len().over("row_id")
     )
 
 
-def _entries(claims: pl.DataFrame) -> pl.DataFrame:
+def _entries(given: pl.DataFrame) -> pl.DataFrame:
     """Return a line per entry, with its text (``entry``), its barcode (``raw``) and its type (``raw_type``)."""
     entries = (
-        claims.select("claim", entry=pl.col(ADDITIONAL_TEXT).str.split("|"))
+        given.select("row_id", entry=pl.col(ADDITIONAL_TEXT).str.split("|"))
         .explode("entry")
         .with_columns(pl.col("entry").str.strip_chars())
         .filter(pl.col("entry") != "")
@@ -71,17 +67,14 @@ def _entries(claims: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _book(given: pl.DataFrame, claims: pl.DataFrame, judged: pl.DataFrame, book: Book) -> None:
-    """Book what was found in the claims for each row that makes them."""
+def _book(judged: pl.DataFrame, book: Book) -> None:
+    """Book what was found in the entries."""
     policy = book.policy
     limit = min(policy.limit(Code.BARCODE_EXTRA, MOST), MOST)
     sound = pl.col("raw").eq_missing(pl.col("code")) & ~pl.any_horizontal(*JUDGED, "again") & (pl.col("n") <= limit)
-    found = judged.filter(pl.col("code").is_null() | ~sound | is_internal())
-    if found.is_empty():
+    lines = judged.filter(pl.col("code").is_null() | ~sound | is_internal())
+    if lines.is_empty():
         return
-    rows = given.select("row_id", "store_id", "item_sku", "source", "source_row", *_CLAIM)
-    found = claims.join(found, on="claim", maintain_order="right")
-    lines = rows.join(found, on=_CLAIM, nulls_equal=True, maintain_order="left_right")
 
     def broken(where: pl.Expr, message: str, code: Code = Code.BARCODE_EXTRA) -> None:
         book.broken(lines, where, code, ADDITIONAL, "entry", message)

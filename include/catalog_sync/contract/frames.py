@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from catalog_sync.contract.codes import Code
+from catalog_sync.fields import KEY, PROVENANCE
 
 #: One line per code that a row breaks; ``row_id`` groups the lines of one row, so that rows count once.
 REJECTS = {
@@ -38,32 +39,29 @@ def short(text: pl.Expr, limit: int = 80) -> pl.Expr:
     return pl.when(plain.str.len_chars() > limit).then(plain.str.head(limit - 1) + "…").otherwise(plain)
 
 
-def rejects(rows: pl.DataFrame, broken: pl.Expr, code: Code, field: str, value: pl.Expr, message: str) -> pl.DataFrame:
-    """Return the reject lines of the rows where ``broken`` holds."""
+def breaches(rows: pl.DataFrame, broken: pl.Expr, code: Code, field: str, value: pl.Expr, message: str) -> pl.DataFrame:
+    """Return a line, by ``row_id``, for each row where ``broken`` holds: a reject line that lacks the row's key."""
     return rows.filter(broken).select(
         "row_id",
-        "store_id",
-        "item_sku",
         pl.lit(code.value).alias("code"),
         pl.lit(field).alias("field"),
         short(value.cast(pl.String)).alias("value"),
         pl.lit(message).alias("message"),
-        "source",
-        "source_row",
     )
 
 
-def repairs(rows: pl.DataFrame, code: Code, field: str, before: str, after: str) -> pl.DataFrame:
-    """Return the repair lines of the rows where column ``after`` differs from column ``before``."""
+def mends(rows: pl.DataFrame, code: Code, field: str, before: str, after: str) -> pl.DataFrame:
+    """Return a line, by ``row_id``, for each row where the columns differ: a repair line that lacks the row's key."""
     changed = rows.filter(pl.col(before).is_not_null() & (pl.col(before) != pl.col(after)))
     return changed.select(
         "row_id",
-        "store_id",
-        "item_sku",
         pl.lit(code.value).alias("code"),
         pl.lit(field).alias("field"),
         short(pl.col(before), 300).alias("before"),
         short(pl.col(after), 300).alias("after"),
-        "source",
-        "source_row",
     )
+
+
+def keyed(lines: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the lines with key and provenance of their row, in ``rows`` at the place ``row_id``."""
+    return lines.hstack(rows.select(*KEY, *PROVENANCE)[lines["row_id"]])

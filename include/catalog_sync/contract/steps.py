@@ -1,8 +1,8 @@
-"""The rules that look at one row: each step repairs a kind of field and books what it finds."""
+"""The rules that look at one row or trade item: each step repairs a kind of field and books what it finds."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import polars as pl
 
@@ -35,20 +35,21 @@ def store_as_repaired(store_id: pl.Expr) -> pl.Expr:
 
 def trim(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
     """Trim the ends of every text but names and barcodes; empty texts become null."""
-    trimmed = frame.select((pl.col(field).str.strip_chars() != pl.col(field)).any() for field in _TRIMMED)
-    spaced = [field for field in _TRIMMED if trimmed[field].item()]
+    fields = _of(frame, _TRIMMED)
+    trimmed = frame.select((pl.col(field).str.strip_chars() != pl.col(field)).any() for field in fields)
+    spaced = [field for field in fields if trimmed[field].item()]
     frame = frame.with_columns(pl.col(field).alias(f"_raw_{field}") for field in spaced)
     frame = frame.with_columns(pl.col(field).str.strip_chars() for field in spaced)
     for field in spaced:
         book.repaired(frame, Code.NAME_TRIM, field, f"_raw_{field}", field)
     frame = frame.drop(f"_raw_{field}" for field in spaced)
-    return frame.with_columns(pl.when(pl.col(field) != "").then(pl.col(field)).alias(field) for field in _TRIMMED)
+    return frame.with_columns(pl.when(pl.col(field) != "").then(pl.col(field)).alias(field) for field in fields)
 
 
 def cells(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
     """Give identifiers back the digits that a spreadsheet made a number of."""
     repairing = book.policy.repairs(Code.NUMERIC_CELL)
-    for field in _CELLS:
+    for field in _of(frame, _CELLS):
         integral, lost = pl.col(field).str.contains(INTEGRAL), pl.col(field).str.contains(LOST)
         found = lost if repairing else lost | integral
         book.broken(frame, found, Code.NUMERIC_CELL, field, field, MESSAGES[Code.NUMERIC_CELL])
@@ -69,16 +70,9 @@ def names(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
         Code.NAME_LENGTH: f"is longer than {limit} characters",
     }
     made = text.names(frame[field], limit, [rule for rule in text.NAME_RULES if policy.repairs(rule)])
-    blank = pl.col("raw").str.strip_chars().fill_null("") == ""
+    blank = pl.col(field).str.strip_chars().fill_null("") == ""
     written = pl.col(Code.NAME_ASCII).str.contains(r"[A-Za-z0-9]") & pl.col("name").str.contains(r"[\p{L}\p{N}]")
-    changed = pl.any_horizontal(pl.col(f"before_{rule}") != pl.col(rule) for rule in text.NAME_RULES)
-    made = made.with_columns(blank=blank, unwritten=~blank & ~written).with_columns(
-        found=changed | pl.col("blank") | pl.col("unwritten")
-    )
-    whole = made.select(pl.col("raw").alias(field), "name", "found")
-    frame = frame.join(whole, on=field, how="left", nulls_equal=True, maintain_order="left")
-    lines = frame.select("row_id", "store_id", "item_sku", "source", "source_row", field, "found").filter("found")
-    lines = lines.join(made, left_on=field, right_on="raw", nulls_equal=True, maintain_order="left")
+    lines = frame.select("row_id", field).hstack(made).with_columns(blank=blank, unwritten=~blank & ~written)
     for rule, message in messages.items():
         if policy.repairs(rule):
             book.repaired(lines, rule, field, f"before_{rule}", rule)
@@ -88,7 +82,7 @@ def names(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
     message = "has no letter or digit that can be written in ASCII"
     book.broken(lines, pl.col("unwritten"), Code.NAME_ASCII, field, field, message)
     book.broken(lines, pl.col("blank"), Code.REQUIRED, field, field, "must not be empty")
-    return frame.with_columns(pl.col("name").alias(field)).drop("name", "found")
+    return frame.with_columns(made["name"].alias(field))
 
 
 def barcodes(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
@@ -140,19 +134,32 @@ def prices(frame: pl.DataFrame, book: Book) -> pl.DataFrame:
     return frame.drop("_price")
 
 
-def texts(frame: pl.DataFrame, book: Book, stores: Collection[str]) -> None:
-    """Check what is not repaired: presence, SKUs, stores, other texts; an empty name has been booked."""
-    for field in REQUIRED:
+def texts(frame: pl.DataFrame, book: Book) -> None:
+    """Check the presence and the length of texts that are not repaired; an empty name has been booked."""
+    for field in _of(frame, REQUIRED):
         if field != "item_name":
             book.broken(frame, pl.col(field).is_null(), Code.REQUIRED, field, field, "must not be empty")
+    limit = min(book.policy.limit(Code.TEXT_LENGTH, text.TEXT_MAX), text.TEXT_MAX)
+    message = f"must have at most {limit} characters and no control characters"
+    for field in _of(frame, _FREE):
+        bad = (pl.col(field).str.len_chars() > limit) | pl.col(field).str.contains(text.CONTROL)
+        book.broken(frame, bad, Code.TEXT_LENGTH, field, field, message)
+
+
+def skus(frame: pl.DataFrame, book: Book) -> None:
+    """Check the form of the SKUs."""
     pattern = book.policy.pattern(Code.SKU_FORMAT, text.SKU_PATTERN)
     wrong = ~pl.col("item_sku").str.contains(f"^(?:{pattern})$") | (pl.col("item_sku").str.len_chars() > text.TEXT_MAX)
     message = f"must match {pattern}, at most {text.TEXT_MAX} characters"
     book.broken(frame, wrong, Code.SKU_FORMAT, "item_sku", "item_sku", message)
-    unknown = ~pl.col("store_id").is_in(sorted(stores))
+
+
+def stores(frame: pl.DataFrame, book: Book, known: Collection[str]) -> None:
+    """Check that each store is one of the retailer's."""
+    unknown = ~pl.col("store_id").is_in(sorted(known))
     book.broken(frame, unknown, Code.STORE_UNKNOWN, "store_id", "store_id", "is not one of the configured stores")
-    limit = min(book.policy.limit(Code.TEXT_LENGTH, text.TEXT_MAX), text.TEXT_MAX)
-    message = f"must have at most {limit} characters and no control characters"
-    for field in _FREE:
-        bad = (pl.col(field).str.len_chars() > limit) | pl.col(field).str.contains(text.CONTROL)
-        book.broken(frame, bad, Code.TEXT_LENGTH, field, field, message)
+
+
+def _of(frame: pl.DataFrame, fields: Iterable[str]) -> list[str]:
+    """Return those of the fields that the frame has: a trade item has some, its rows have the others."""
+    return [field for field in fields if field in frame.columns]

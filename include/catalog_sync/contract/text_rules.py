@@ -80,15 +80,13 @@ def cut_name(name: str, limit: int) -> str:
 
 
 def names(values: pl.Series, limit: int, repairing: Collection[Code]) -> pl.DataFrame:
-    """Return, for each distinct name, what each name rule makes of it.
-
-    Only distinct names are worked on, and only those that need it go through Python: a chain's stores share theirs.
+    """Return, for each name, what each name rule makes of it. Only distinct ones that need it go through Python.
 
     :param repairing: the name rules that repair; what another finds is left in the name.
-    :returns: ``raw``; per rule of ``NAME_RULES`` a column named by its code with the text the rule asks for, and
-        ``before_<code>`` with the text it judged; ``name``, the name after all repairs.
+    :returns: a line per name: for each rule of ``NAME_RULES`` a column named by its code with the text the rule asks
+        for, and ``before_<code>`` with the text it judged; ``name``, the name after all repairs.
     """
-    frame = values.unique().to_frame("raw").with_columns(name=pl.col("raw"))
+    frame = values.to_frame("name")
     for rule in NAME_RULES:
         frame = frame.with_columns(
             pl.col("name").alias(f"before_{rule}"), _ruled(frame["name"], rule, limit).alias(rule)

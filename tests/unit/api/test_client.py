@@ -21,7 +21,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
 
 from catalog_sync.api.client import MAX_ANSWER, CatalogApi
-from catalog_sync.api.outcomes import StatusAnswer, Verdict
+from catalog_sync.api.outcomes import Answer, StatusAnswer, Verdict
+from catalog_sync.breaker import Passage
 from catalog_sync.connections import EnvironmentConnections
 from catalog_sync.errors import Misconfigured
 from catalog_sync.settings import Settings
@@ -42,6 +43,16 @@ class Paper:
         return 0.0
 
 
+class Healthy:
+    """A circuit breaker that is never open."""
+
+    def ask(self) -> Passage:
+        return Passage()
+
+    def tell(self, passage: Passage, answer: Answer) -> None:
+        pass
+
+
 @pytest.fixture
 def tickets() -> Paper:
     return Paper()
@@ -59,6 +70,7 @@ def make(clock: Any, tickets: Paper) -> Callable[..., CatalogApi]:
             credentials or Credentials("AKIAEXAMPLE", SECRET, "session-token"),
             "eu-west-1",
             tickets,  # type: ignore[arg-type]
+            Healthy(),  # type: ignore[arg-type]
             clock,
             transport=httpx.MockTransport(handle),
         )
@@ -303,6 +315,7 @@ def connected(clock: Any, tickets: Paper, connection: dict[str, Any], seen: list
         EnvironmentConnections(environ),
         clock,
         tickets,  # type: ignore[arg-type]
+        Healthy(),  # type: ignore[arg-type]
         transport,
     )
 

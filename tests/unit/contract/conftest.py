@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 import pytest
 
 from catalog_sync.contract.apply import ContractResult, apply_contract
-from catalog_sync.fields import TARGETS
+from catalog_sync.contract.shared import waiting
+from catalog_sync.fields import ADDITIONAL, TARGETS
 from catalog_sync.settings import Rule
 
 STORES = ("S1", "S2", "12")
@@ -19,7 +21,16 @@ GOOD = {
     "item_name": "Oat Drink 1 l",
     "store_id": "S1",
 }
-Judge = Callable[..., ContractResult]
+
+
+@dataclass(frozen=True)
+class Judged(ContractResult):
+    """What the contract made of rows, and which of them wait for the holder of their barcode if all were sent."""
+
+    waiting: pl.DataFrame
+
+
+Judge = Callable[..., Judged]
 
 
 def rows_of(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
@@ -27,6 +38,13 @@ def rows_of(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     schema = {**dict.fromkeys(TARGETS, pl.String()), "source": pl.String(), "source_row": pl.Int64()}
     filled = [{**GOOD, "source": "erp", "source_row": n, **row} for n, row in enumerate(rows, 1)]
     return pl.DataFrame(filled, schema=schema)
+
+
+def acknowledged(holders: Sequence[tuple[str, str, str]]) -> pl.DataFrame:
+    """Return acknowledged rows, given as store, SKU and GTIN-14."""
+    code = {"external_product_id": pl.String, "external_product_id_type": pl.String}
+    schema = {"store_id": pl.String, "item_sku": pl.String, **code, ADDITIONAL: pl.List(pl.Struct(code))}
+    return pl.DataFrame([(store, sku, gtin, "GTIN", []) for store, sku, gtin in holders], schema=schema, orient="row")
 
 
 @pytest.fixture
@@ -37,14 +55,14 @@ def judge() -> Judge:
         *rows: Mapping[str, Any],
         rules: Mapping[str, Mapping[str, Any]] | None = None,
         holders: Sequence[tuple[str, str, str]] = (),
-    ) -> ContractResult:
-        return apply_contract(
+    ) -> Judged:
+        held = acknowledged(holders)
+        result = apply_contract(
             rows_of(rows),
             rules={code: Rule.model_validate(rule) for code, rule in (rules or {}).items()},
             stores=STORES,
-            holders=pl.DataFrame(
-                list(holders), schema={"store_id": pl.String, "item_sku": pl.String, "gtin14": pl.String}, orient="row"
-            ),
+            holders=held,
         )
+        return Judged(**vars(result), waiting=waiting(result.items, held))
 
     return judged

@@ -11,6 +11,7 @@ from botocore.credentials import Credentials
 
 from catalog_sync.api.client import CatalogApi
 from catalog_sync.attempts import Attempt, AttemptKey, Attempts, State
+from catalog_sync.breaker import Breaker
 from catalog_sync.collect import Collector
 from catalog_sync.inbox import Inbox
 from catalog_sync.lake import Lake
@@ -55,7 +56,7 @@ class World:
         url = sqs.create_queue(QueueName="q")["QueueUrl"]
         api = CatalogApi(
             "https://amazon.example", Credentials("k", "s"), "us-east-1",
-            Tickets(self.run.ledger.client, "Ledger", self.clock), self.clock,
+            Tickets(self.run.ledger.client, "Ledger", self.clock), Breaker.of(self.run), self.clock,
             transport=httpx.MockTransport(lambda request: self.answers.pop(0)),
         )  # fmt: skip
         return Collector(self.run, api, Inbox(sqs, url, "t", None, wait=0))

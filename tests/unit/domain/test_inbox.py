@@ -25,6 +25,7 @@ from tests.unit.sns import (
 
 from catalog_sync.alarms import alarms_of
 from catalog_sync.api.client import CatalogApi
+from catalog_sync.breaker import Breaker
 from catalog_sync.attempts import Attempt, AttemptKey, Attempts, State
 from catalog_sync.collect import Collector
 from catalog_sync.dead_letters import TRIES, DeadLetterQueue
@@ -132,7 +133,7 @@ class World:
         )
         api = CatalogApi(
             "https://amazon.example", Credentials("k", "s"), "us-east-1",
-            Tickets(self.ledger.client, "Ledger", self.clock), self.clock,
+            Tickets(self.ledger.client, "Ledger", self.clock), Breaker.of(self.run), self.clock,
             transport=httpx.MockTransport(lambda request: httpx.Response(200, json={"processingStatus": "INPROGRESS"})),
         )  # fmt: skip
         return Collector(self.run, api, inbox)

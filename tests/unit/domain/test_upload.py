@@ -13,6 +13,7 @@ from botocore.credentials import Credentials
 
 from catalog_sync.api.client import CatalogApi
 from catalog_sync.attempts import Attempts, State
+from catalog_sync.breaker import Breaker
 from catalog_sync.errors import BadInput, Misconfigured, RetryLater, Superseded
 from catalog_sync.lake import Lake
 from catalog_sync.lease import Lease
@@ -96,7 +97,7 @@ class World:
         """Run the upload task once."""
         tickets = Tickets(self.run.ledger.client, "Ledger", self.clock)
         with CatalogApi(
-            "https://amazon.example", Credentials("k", "s"), "us-east-1", tickets, self.clock,
+            "https://amazon.example", Credentials("k", "s"), "us-east-1", tickets, Breaker.of(self.run), self.clock,
             transport=httpx.MockTransport(amazon),
         ) as api:  # fmt: skip
             return upload(self.run, [1], api)
@@ -202,13 +203,33 @@ def test_429_honours_retry_after_and_goes_on(world: World) -> None:
 
 
 def test_a_busy_api_is_left_to_a_retry_of_the_task_after_a_minute(world: World) -> None:
-    """500 with retry advice, for ever: bounded waiting, then RetryLater; nothing is in doubt."""
-    amazon = Amazon(lambda items: httpx.Response(500, json={"errorMsg": "Internal error, please retry again"}))
+    """429 for ever: bounded waiting, then RetryLater; nothing is in doubt."""
+    amazon = Amazon(lambda items: httpx.Response(429, json={"errorMsg": "Too many requests"}))
     before = world.clock.time()
-    with pytest.raises(RetryLater):
+    with pytest.raises(RetryLater, match="60 s of trying are not enough: Too many requests"):
         world.send(amazon)
     assert 60 <= world.clock.time() - before < 120
     assert set(world.states()) == {State.REJECTED}
+
+
+def test_an_api_that_keeps_failing_is_left_alone(world: World) -> None:
+    """After five failures in a row the breaker opens: the task is left to a retry at the time of the next probe."""
+    amazon = Amazon(lambda items: httpx.Response(500, json={"errorMsg": "Internal error, please retry again"}))
+    with pytest.raises(RetryLater, match=r"BREAKER_OPEN.*the circuit breaker is open since") as left:
+        world.send(amazon)
+    assert len(amazon.requests) == 5
+    assert 0 < (left.value.after or 0) <= 60
+    with pytest.raises(RetryLater):  # another try waits so long inside the task, and its probe fails
+        world.send(amazon)
+    with pytest.raises(RetryLater, match="BREAKER_OPEN") as left:
+        world.send(amazon)
+    assert len(amazon.requests) == 6
+    assert 60 < (left.value.after or 0) <= 120
+    assert set(world.states()) == {State.REJECTED}
+    world.clock.sleep(120)
+    amazon.answer = accept
+    assert world.send(amazon)["requests"] == 1
+    assert amazon.accepted == [world.items]
 
 
 def test_500_without_advice_is_not_retried(world: World) -> None:
