@@ -165,13 +165,14 @@ def test_neither_notice_nor_status(deployment: Deployment) -> None:
     results = {**deployment.raw["results"], "poll_after": "1s", "give_up_after": "2s"}
     silent = [{"fault": "unavailable", "operation": "status", "times": 1000}]
     deployment.faults(rates={"notice_lost": 1.0}, script=silent)
-    made = deployment.sync("n1", ROWS, results=results)
+    api = {"timeout": "5s", "breaker": {"failures": 5, "pause": "1s", "longest_pause": "1s"}}
+    made = deployment.sync("n1", ROWS, results=results, api=api)
     assert (made["state"], counts(made)) == (
         "incomplete", {"read": 10, "planned": 10, "sent": 10, "unknown": 10},
     )  # fmt: skip
     assert Tables(deployment.open("n1").lake).read("acknowledged", ["SEA-001", "PDX-001"]).is_empty()
     deployment.faults(rates={"notice_lost": 1.0})
-    hourly = deployment.open("hourly", Options(kind=Kind.COLLECT), results=results)
+    hourly = deployment.open("hourly", Options(kind=Kind.COLLECT), results=results, api=api)
     collector = Collector(hourly)
     while not collector.step().waiting:
         pass

@@ -25,8 +25,8 @@ from tests.unit.sns import (
 
 from catalog_sync.alarms import alarms_of
 from catalog_sync.api.client import CatalogApi
-from catalog_sync.breaker import Breaker
 from catalog_sync.attempts import Attempt, AttemptKey, Attempts, State
+from catalog_sync.breaker import Breaker
 from catalog_sync.collect import Collector
 from catalog_sync.dead_letters import TRIES, DeadLetterQueue
 from catalog_sync.errors import Misconfigured, RetryLater
