@@ -91,6 +91,9 @@ def test_no_row_of_a_page_is_lost(listed: list[list[Any]], token: bool) -> None:
         for n, rows in enumerate(listed, 1)
     ]
     found = numbers(pages(bodies, rows="rows", next="next", next_param="t" if token else None))
+    if found is None:  # the names of our own columns are refused
+        assert any(name in body for body in bodies for name in (b"__row", b"__file"))
+        return
     assert found == list(range(1, sum(map(len, listed)) + 1))
 
 
