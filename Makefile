@@ -10,7 +10,7 @@ UV := $(BIN)/uv
 
 export PYTHONPATH := include:plugins
 
-.PHONY: help run stop status clean test lint format lock prove bench pythons
+.PHONY: help run stop status clean test lint format lock prove chaos bench pythons
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ clean: ## stop, and remove everything that `make run` and the tests left in this
 	@rm -rf .local .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 test: lint ## every test and check that a change needs
-	@$(BIN)/python -m pytest tests/unit -n 2 -q
+	@$(BIN)/python -m pytest tests/unit tests/chaos -n 2 -q
 	@$(BIN)/python -m pytest tests/dags tests/integration tests/e2e -q
 
 lint: $(VENV)/.dev ## style, types, the CloudFormation template
@@ -50,6 +50,9 @@ lock: $(VENV)/.uv ## compile the pinned requirements from their .in files
 
 prove: $(VENV)/.dev ## the long proofs (the Celery path needs Debian's redis-server)
 	@$(BIN)/python -m pytest tests -m prove -q
+
+chaos: $(VENV)/.dev ## play seeded schedules of faults, deaths and edits against the invariants; SCHEDULES=10000 SEED=1
+	@$(BIN)/python -m tests.chaos --schedules $(or $(SCHEDULES),10000) --seed $(or $(SEED),1)
 
 bench: $(VENV)/.run $(BENCH_VENV)/.done ## measure against peers and floors; BENCH="--size small --case a,b --json FILE" chooses
 	@PYTHONPATH=include $(BIN)/python -m tests.bench $(BENCH)

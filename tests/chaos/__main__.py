@@ -1,0 +1,97 @@
+"""``make chaos``: play many schedules and count what struck. Prints, last, ``N schedules, F faults, V violations``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+#: Fast files: where there is memory to put them.
+SHM = Path("/dev/shm")
+
+
+def batch(seed: int, schedules: int, worker: int) -> tuple[int, Counter[str], list[str]]:
+    """Play schedules drawn from ``seed`` in this process; return how many, what struck, and the violations."""
+    import logging
+
+    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis import seed as seeded
+    from tests.chaos.play import Violated, play
+    from tests.chaos.schedule import Schedule
+    from tests.chaos.schedule import schedules as all_schedules
+
+    logging.disable(logging.CRITICAL)
+    struck: Counter[str] = Counter()
+    violations: list[str] = []
+    done = 0
+    folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=SHM if SHM.is_dir() else None))
+
+    def one(schedule: Schedule) -> None:
+        nonlocal done
+        player = play(schedule, folder)
+        done += 1
+        struck.update(player.world.core.faults.injected)
+        struck["process killed"] += player.deaths
+        struck["run in another run"] += player.nested
+        struck["queue junk"] += player.junk
+
+    said = time.monotonic()
+
+    def told(schedule: Schedule) -> None:
+        nonlocal said
+        one(schedule)
+        if time.monotonic() - said > 10:
+            said = time.monotonic()
+            sys.stderr.write(f"  worker {worker}: {done:,} of {schedules:,}\n")
+
+    play_all = seeded(seed + worker)(
+        settings(
+            max_examples=schedules,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        )(given(all_schedules)(told))
+    )
+    try:
+        play_all()
+    except Violated as violation:
+        violations.append(str(violation))
+    except BaseExceptionGroup as several:
+        violations += [str(error) for error in several.exceptions]
+    return done, struck, violations
+
+
+def main() -> int:
+    """Play the schedules on every core."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--schedules", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=20_260_101)
+    asked = parser.parse_args()
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    workers = max(1, min(len(os.sched_getaffinity(0)), asked.schedules))
+    shares = [asked.schedules // workers + (n < asked.schedules % workers) for n in range(workers)]
+    struck: Counter[str] = Counter()
+    violations: list[str] = []
+    played = 0
+    with ProcessPoolExecutor(workers) as pool:
+        for done, faults, found in pool.map(batch, [asked.seed] * workers, shares, range(workers)):
+            played += done
+            struck.update(faults)
+            violations += found
+    for violation in violations:
+        print(violation, end="\n\n")
+    print(f"seed {asked.seed}")
+    for fault, times in sorted(struck.items()):
+        print(f"  {fault:24} {times:>9,}")
+    print(f"{played} schedules, {sum(struck.values())} faults, {len(violations)} violations")
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
