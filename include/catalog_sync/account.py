@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from catalog_sync import books
+from catalog_sync.alarms import alarms_of
 from catalog_sync.attempts import Attempt, State
 from catalog_sync.breaker import Breaker
 from catalog_sync.doubt import attempts_of
@@ -41,10 +42,13 @@ def account(run: Run) -> dict[str, Any]:
 
     :returns: the books: ``run_id``, ``state`` (``complete``, ``incomplete``, ``unbalanced``), ``stores`` and ``total``
         (lines of ``books``), ``catalog``, ``late`` (what was settled of other runs), ``booked_late`` (of the rows
-        that are unknown here: which runs have booked them since, and as what), ``problems``, ``plan`` and the
-        counts of repairs, warnings and rejects by code. Complete books are ``books.json`` and are never rewritten.
+        that are unknown here: which runs have booked them since, and as what), ``problems``, ``alarms`` (what is
+        wrong with the way results come in), ``plan`` and the counts of repairs, warnings and rejects by code. Complete
+        books are ``books.json`` and are never rewritten.
     """
     made = gather(run)
+    for alarm in made["alarms"]:
+        log.error("%s", alarm)
     if made["plan"].get("plan_number"):
         Lease.of(run).release(made["plan"]["plan_number"], run.run_id)
     if made["state"] == "complete":
@@ -107,6 +111,7 @@ def gather(run: Run) -> dict[str, Any]:
         "late": late,
         "booked_late": booked_late,
         "problems": unbalanced or missing,
+        "alarms": alarms_of(run, attempts_of(run)),
         **codes,
     }
 

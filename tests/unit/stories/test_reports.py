@@ -67,7 +67,7 @@ def test_what_is_no_report_is_asked_for_again_through_a_fresh_link(world: World,
 
 @pytest.mark.parametrize("answer", [NO_REPORTS["json-error"], NO_REPORTS["expired"]], ids=["json-error", "expired"])
 def test_a_link_that_never_works_acknowledges_nothing(world: World, answer: httpx.Response) -> None:
-    """I1: the run gives up after four hours, its rows unknown and dirty; the next night sends them, whatever they are."""
+    """I1: the run gives up after four hours, its rows unknown and dirty; the next night sends them in any case."""
     world.night("load", rows("A"))
     world.wire.reports = instead(answer)
     books = world.night("b", rows("B"))
@@ -109,7 +109,7 @@ def test_counts_that_disagree_leave_the_unlisted_unknown(world: World) -> None:
     books = world.night("b", rows("B"))
     assert (books["state"], counts(books)["acknowledged"], counts(books)["unknown"]) == ("incomplete", 2, 2)
     assert world.dirty() == {"SKU-0", "SKU-2"}
-    # The source goes back: what was listed has changed, what was not equals the acknowledged row and is sent all the same.
+    # The source goes back: what was listed has changed, what was not equals the acknowledged row and is sent, too.
     books = world.night("a", rows("A"))
     assert (books["state"], counts(books)["acknowledged"], world.names()) == ("complete", 4, {"A"})
 
@@ -181,7 +181,7 @@ def test_the_same_report_twice_is_one_report(world: World) -> None:
 
 
 def test_a_report_of_another_attempt_of_the_same_batch_is_not_taken_for_this_ones(world: World) -> None:
-    """The answer to the first attempt was lost. Its report refuses a row; that of the second, which counts, does not."""
+    """The first answer was lost. Its report refuses a row; that of the second, which counts, does not."""
     world.night("load", rows("A"))
     world.faults("reset_after", refuse_skus=["SKU-1"])
     world.write(rows("B"))
