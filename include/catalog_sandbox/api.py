@@ -54,6 +54,7 @@ class Answer:
     status: int
     body: bytes
     content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def json(cls, status: int, value: Any) -> Answer:
@@ -174,8 +175,10 @@ class Api:
         if name in _GATEWAY:
             status = _GATEWAY[name]
             return Answer.json(status, {"message": _GATEWAY_TEXT[status]})
+        advised = self._core.faults.plan.retry_after
+        advice = {} if advised is None else {"Retry-After": f"{advised}"}
         return {
-            "throttled": Answer.json(429, {"errorMsg": "Too Many Requests"}),
+            "throttled": Answer(429, b'{"errorMsg": "Too Many Requests"}', headers=advice),
             "forbidden": Answer.json(403, {"message": "User is not authorized to access this resource"}),
             "server_error_retry": Answer.json(500, {"errorMsg": RETRY_TEXT}),
             "server_error_final": Answer.json(500, {"errorMsg": FINAL_TEXT}),

@@ -108,6 +108,9 @@ class FaultPlan(BaseModel):
     planogram: tuple[str, ...] = ()
     #: Seconds of real time that a time-out holds the connection before it is dropped.
     hold: float = Field(default=90, ge=0)
+    #: Seconds that a ``throttled`` answer asks to wait, in a ``Retry-After`` header; none by default, since no page of
+    #: Amazon's mentions one.
+    retry_after: int | None = Field(default=None, ge=0)
     late_by: float = Field(default=5 * 3600, ge=0)
     overtaken_by: float = Field(default=600, ge=0)
     notice_late_by: float = Field(default=1800, ge=0)
