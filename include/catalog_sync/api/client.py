@@ -11,6 +11,7 @@ import logging
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -107,6 +108,8 @@ class CatalogApi:
             transport=transport,
             timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
             headers={"Accept-Encoding": "identity", "User-Agent": "catalog-sync"},
+            # No cookies: a signed request says all, and a cookie that cannot be sent back would end every later one.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
         # Callers need not close the client; its connections end with it.
         self._finalizer = weakref.finalize(self, self._http.close)

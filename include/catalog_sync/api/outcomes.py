@@ -149,7 +149,8 @@ def classify_ingestion(status: int, headers: Mapping[str, str], body: bytes, now
     text = _text(document, body)
     if 200 <= status < 300:
         ingestion_id = document.get("ingestionId") if document else None
-        if isinstance(ingestion_id, str) and 0 < len(ingestion_id) <= MAX_ID:
+        # Half a character pair, which JSON can carry, could neither be stored nor asked about.
+        if isinstance(ingestion_id, str) and 0 < len(ingestion_id) <= MAX_ID and ingestion_id.isprintable():
             return Answer(Verdict.ACCEPTED, ingestion_id, status)
         message = f"HTTP {status} without an ingestionId"
         return Answer(Verdict.AMBIGUOUS, http_status=status, message=message, evidence=_shown(body))
@@ -171,7 +172,7 @@ def classify_status(status: int, headers: Mapping[str, str], body: bytes, now: f
                 Verdict.ACCEPTED,
                 http_status=status,
                 processing_status=state,
-                report_link=link if isinstance(link, str) else "",
+                report_link=link if isinstance(link, str) and link.isprintable() else "",
             )
         message = f"processingStatus = {shorten(state)!r} is none of {', '.join(sorted(PROCESSING_STATES))}"
         return StatusAnswer(Verdict.AMBIGUOUS, http_status=status, message=message)
