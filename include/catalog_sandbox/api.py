@@ -19,7 +19,14 @@ from catalog_sandbox.identities import Identities
 from catalog_sandbox.limits import RateLimiter
 from catalog_sandbox.links import error_xml
 from catalog_sandbox.signature import Forbidden, Signed, verify
-from catalog_sandbox.validation import UNKNOWN_INGESTION, Invalid, check_archive, check_status, check_upload
+from catalog_sandbox.validation import (
+    INVALID_BODY,
+    UNKNOWN_INGESTION,
+    Invalid,
+    check_archive,
+    check_status,
+    check_upload,
+)
 
 #: The paths of the operations (``catalog_validations``).
 PATHS = {
@@ -54,6 +61,7 @@ class Answer:
     status: int
     body: bytes
     content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def json(cls, status: int, value: Any) -> Answer:
@@ -174,8 +182,10 @@ class Api:
         if name in _GATEWAY:
             status = _GATEWAY[name]
             return Answer.json(status, {"message": _GATEWAY_TEXT[status]})
+        advised = self._core.faults.plan.retry_after
+        advice = {} if advised is None else {"Retry-After": f"{advised}"}
         return {
-            "throttled": Answer.json(429, {"errorMsg": "Too Many Requests"}),
+            "throttled": Answer(429, b'{"errorMsg": "Too Many Requests"}', headers=advice),
             "forbidden": Answer.json(403, {"message": "User is not authorized to access this resource"}),
             "server_error_retry": Answer.json(500, {"errorMsg": RETRY_TEXT}),
             "server_error_final": Answer.json(500, {"errorMsg": FINAL_TEXT}),
@@ -199,8 +209,10 @@ class Api:
         field = "catalogItems" if entry.operation == "upload" else "itemSkus"
         size = body.get(field) if isinstance(body, dict) else None
         entry.items = len(size) if isinstance(size, list) else 0
-        check = check_upload if entry.operation == "upload" else check_archive
-        check(body, self._core.config, account)
+        if entry.operation == "archive":
+            check_archive(body, self._core.config, account)
+        elif self._core.faults.poisons(check_upload(body, self._core.config, account)):
+            raise Invalid(INVALID_BODY)
         entry.ingestion_id = self._core.accept(entry.operation, account, raw, entry.items).id
         return Answer.json(201, {"ingestionId": entry.ingestion_id})
 

@@ -18,7 +18,7 @@ from catalog_sandbox.signature import Signed
 
 
 def _response(answer: Answer) -> Response:
-    return Response(answer.body, status_code=answer.status, media_type=answer.content_type)
+    return Response(answer.body, answer.status, answer.headers, answer.content_type)
 
 
 async def _drop(request: Request, dropped: Dropped) -> Response:

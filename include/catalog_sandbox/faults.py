@@ -12,7 +12,7 @@ import random
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -104,10 +104,15 @@ class FaultPlan(BaseModel):
     refused: float = Field(default=0, ge=0, le=1)
     #: SKUs refused in every store.
     refuse_skus: tuple[str, ...] = ()
+    #: SKUs that make a whole upload a 400, as a rule would that Amazon has and that no document names.
+    poison_skus: tuple[str, ...] = ()
     #: SKUs on a planogram: their archive is refused (``archive_catalog_api``).
     planogram: tuple[str, ...] = ()
     #: Seconds of real time that a time-out holds the connection before it is dropped.
     hold: float = Field(default=90, ge=0)
+    #: Seconds that a ``throttled`` answer asks to wait, in a ``Retry-After`` header; none by default, since no page of
+    #: Amazon's mentions one.
+    retry_after: int | None = Field(default=None, ge=0)
     late_by: float = Field(default=5 * 3600, ge=0)
     overtaken_by: float = Field(default=600, ge=0)
     notice_late_by: float = Field(default=1800, ge=0)
@@ -201,6 +206,11 @@ class Faults:
         if sku in self._plan.refuse_skus:
             return True
         return bool(self._plan.refused) and self._part("refuse", f"{store}/{sku}") < self._plan.refused
+
+    def poisons(self, items: list[dict[str, Any]]) -> bool:
+        """Whether one of an upload's items makes the whole request invalid."""
+        poison = set(self._plan.poison_skus)
+        return bool(poison) and any(item["item_sku"] in poison for item in items)
 
     def _part(self, purpose: str, key: str) -> float:
         digest = hashlib.sha256(f"{self.seed}:{purpose}:{key}".encode("utf-8", "surrogatepass")).digest()

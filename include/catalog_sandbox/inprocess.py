@@ -5,6 +5,8 @@ For simulations: one thread, a clock that the test moves, no sockets.
 
 from __future__ import annotations
 
+from email.utils import formatdate
+
 import httpx
 
 from catalog_sandbox.api import Api, Dropped
@@ -31,6 +33,7 @@ class SandboxTransport(httpx.BaseTransport):
             except Dropped as dropped:
                 kind = httpx.ReadTimeout if dropped.timeout else httpx.ReadError
                 raise kind(f"injected: {dropped}", request=request) from dropped
-        return httpx.Response(
-            answer.status, headers={"content-type": answer.content_type}, content=answer.body, request=request
-        )
+        # Every server sends the time of its answer (RFC 9110, section 6.6.1).
+        date = formatdate(self._api.now(), usegmt=True)
+        headers = {"content-type": answer.content_type, "date": date, **answer.headers}
+        return httpx.Response(answer.status, headers=headers, content=answer.body, request=request)

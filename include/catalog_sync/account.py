@@ -13,13 +13,13 @@ import polars as pl
 from catalog_sync import books
 from catalog_sync.alarms import alarms_of
 from catalog_sync.attempts import Attempt, State
-from catalog_sync.breaker import Breaker
 from catalog_sync.doubt import attempts_of
 from catalog_sync.errors import BooksDoNotBalance, CatalogSyncError
 from catalog_sync.fields import KEY
 from catalog_sync.lease import Lease
 from catalog_sync.run import Kind
 from catalog_sync.tables import Tables
+from catalog_sync.unsent import why_unsent
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -94,8 +94,8 @@ def gather(run: Run) -> dict[str, Any]:
     booked_late = _by_run(elsewhere.values())
     ended = sum(counts.get(end, 0) for counts in booked_late.values() for end in ("acknowledged", "refused"))
     missing = [] if run.options.kind is Kind.COLLECT else _missing(planned, plan, whole, ended)
-    if whole["unsent"] and missing and (state := Breaker.of(run).state()):
-        missing.append(f"{state}. Clear the upload tasks then, or let the next run send what is left")
+    if whole["unsent"] and missing:
+        missing += why_unsent(run, plan)
     state = "unbalanced" if unbalanced else "incomplete" if missing else "complete"
     return {
         "run_id": run.run_id,

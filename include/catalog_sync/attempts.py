@@ -404,4 +404,5 @@ def _evidence(answer: Answer) -> Item:
         "latency_ms": round(answer.latency * 1000),
         "http_status": answer.http_status,
         "message": shorten(answer.message, 300),
+        "evidence": answer.evidence or None,
     }

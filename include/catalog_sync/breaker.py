@@ -7,19 +7,22 @@ the ledger, shared by all that call Amazon, and every change of it is a conditio
     open     ``open_until``: until then nobody calls. The first caller after it claims the probe by moving
              ``open_until`` on, so that others stay away while it probes, and one that dies only delays the next.
 
-A probe that succeeds removes the item; one that fails doubles the pause. What other requests that were under way come
-to changes nothing while the breaker is open.
+A probe that the service answers closes it; one that fails doubles the pause; one whose answer tells nothing of the
+service (``api.outcomes.health`` says which do) lets the pause begin again. What other requests that were under way come
+to changes nothing while the breaker is open: they left before the probe did.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from catalog_sync.api.outcomes import Answer, Verdict
+from catalog_sync.api.outcomes import Answer, Health, health
 from catalog_sync.clock import Clock, utc
 from catalog_sync.errors import CatalogSyncError, shorten
 
@@ -30,10 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What says that the service itself is sick. A refusal (4xx) is an answer, and 429 is the rate limit's business.
-_SICK = frozenset({Verdict.RETRY_LATER, Verdict.FAILED, Verdict.AMBIGUOUS, Verdict.NOT_SENT})
-#: HTTP 429 neither proves that the service works nor that it does not.
-_TOO_MANY = 429
 #: What a probe may take beside its request: the wait for its ticket.
 _TICKET_SECONDS = 60.0
 #: While somebody probes, others look again after this many seconds.
@@ -96,12 +95,21 @@ class Breaker:
 
     def tell(self, passage: Passage, answer: Answer) -> None:
         """Take note of what came of the request. Never raises: the answer matters more than the count."""
-        if answer.http_status == _TOO_MANY:
-            return
-        try:
-            self._failed(passage, answer) if answer.verdict in _SICK else self._worked(passage)
-        except (BotoCoreError, ClientError, CatalogSyncError) as error:
-            log.warning("The circuit breaker could not be told of %s: %s", answer.verdict.value, shorten(error, 200))
+        told = health(answer)
+        with _bearing(f"told of {answer.verdict.value}"):
+            if told is Health.WELL:
+                self._worked(passage)
+            elif passage.probe is not None:
+                self._reopen(passage.probe, answer, longer=told is Health.SICK)
+            elif told is Health.SICK:
+                self._failed(answer)
+
+    def give_back(self, passage: Passage) -> None:
+        """Let another caller probe, since the request for which leave was given is not made. Never raises."""
+        if passage.probe is not None:
+            with _bearing("given a probe back"):
+                changes = {"open_until": self._clock.time(), "probing": None}
+                self._ledger.update(*self._key, changes, "#open_until = :mine", {"mine": passage.probe})
 
     def state(self) -> str:
         """Return a sentence on the breaker when it is open, else nothing."""
@@ -111,40 +119,54 @@ class Breaker:
     def _worked(self, passage: Passage) -> None:
         if passage.probe is not None:
             if self._ledger.update(*self._key, _CLOSED, "#open_until = :mine", {"mine": passage.probe}):
-                log.warning("The circuit breaker closes: Amazon's API works again")
+                log.info("The circuit breaker closes: Amazon's API works again")
         elif passage.failures:
             self._ledger.update(*self._key, {"failures": 0}, "attribute_not_exists(#open_until)")
 
-    def _failed(self, passage: Passage, answer: Answer) -> None:
-        why = f"{answer.verdict.value}: {shorten(answer.message, 200)}"
-        if passage.probe is not None:
-            self._reopen(passage.probe, why)
-            return
+    def _failed(self, answer: Answer) -> None:
         failures = self._ledger.add(*self._key, "failures")
         if failures < self._settings.failures:
             return
+        why = _why(answer)
         now, pause = self._clock.time(), self._settings.pause.total_seconds()
         opened = {"open_until": now + pause, "pause": pause, "since": now, "why": why}
-        if self._ledger.update(*self._key, opened, "attribute_not_exists(#open_until)"):
+        # Whoever succeeded meanwhile has set the count back.
+        condition = "attribute_not_exists(#open_until) AND #failures >= :limit"
+        if self._ledger.update(*self._key, opened, condition, {"limit": self._settings.failures}):
             log.error("The circuit breaker opens for %.0f s: %s requests failed in a row, the last with %s",
                       pause, failures, why)  # fmt: skip
 
-    def _reopen(self, probe: float, why: str) -> None:
+    def _reopen(self, probe: float, answer: Answer, longer: bool) -> None:
         item = self._ledger.get(*self._key) or {}
         longest = self._settings.longest_pause.total_seconds()
-        pause = min(2 * float(item.get("pause", longest)), longest)
-        changes = {"open_until": self._clock.time() + pause, "probing": None, "pause": pause, "why": why}
-        if self._ledger.update(*self._key, changes, "#open_until = :mine", {"mine": probe}):
-            log.error("The circuit breaker stays open for another %.0f s: its probe failed with %s", pause, why)
+        pause, why = min((1 + longer) * float(item.get("pause", longest)), longest), _why(answer)
+        changes = {"open_until": self._clock.time() + pause, "probing": None, "pause": pause}
+        told = {"why": why} if longer else {}
+        if self._ledger.update(*self._key, {**changes, **told}, "#open_until = :mine", {"mine": probe}):
+            log.error("The circuit breaker stays open for another %.0f s: its probe came back with %s", pause, why)
 
 
 #: What a closed breaker no longer holds.
 _CLOSED = {"failures": 0, "open_until": None, "probing": None, "pause": None, "since": None, "why": None}
 
 
+@contextmanager
+def _bearing(what: str) -> Iterator[None]:
+    """Let the ledger fail within: the breaker then could not be ``what``, and that is all."""
+    try:
+        yield
+    except (BotoCoreError, ClientError, CatalogSyncError) as error:
+        log.warning("The circuit breaker could not be %s: %s", what, shorten(error, 200))
+
+
+def _why(answer: Answer) -> str:
+    return f"{answer.verdict.value}: {shorten(answer.message, 200)}"
+
+
 def _sentence(item: dict[str, Any]) -> str:
-    since, until = (utc(float(item[key])).strftime("%H:%M:%S") for key in ("since", "open_until"))
-    following = "one request is being tried" if "probing" in item else f"the next request may be tried at {until} UTC"
+    since, until = (utc(float(item[key])) for key in ("since", "open_until"))
+    following = f"the next request may be tried at {until:%H:%M:%S} UTC"
     return (
-        f"the circuit breaker is open since {since} UTC, because Amazon's API kept failing ({item['why']}); {following}"
+        f"the circuit breaker is open since {since:%Y-%m-%d %H:%M:%S} UTC, because Amazon's API kept failing "
+        f"({item['why']}); {'one request is being tried' if 'probing' in item else following}"
     )

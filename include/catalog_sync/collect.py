@@ -43,7 +43,7 @@ class Progress:
 
     ``open``: uploads whose end or report link is awaited; ``waiting``: reports that can be archived now; ``received``
     and ``polled``: messages and status answers of this step; ``round_over``: archive now; ``finished``: nothing is
-    left to do.
+    left to do; ``held_back``: status calls are due, and the open circuit breaker lets none through.
     """
 
     open: int
@@ -52,6 +52,7 @@ class Progress:
     polled: int
     round_over: bool
     finished: bool
+    held_back: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the progress as JSON-able counts."""
@@ -80,6 +81,7 @@ class Collector:
         self.attempts = Attempts(run.ledger, run.settings.retailer, run.settings.ledger.keep.total_seconds())
         self.alarms = Alarms.of(run)
         self.drains = run.asked.kind is Kind.COLLECT
+        self.held_back = False
         if api is not None:
             self.api = api
         if inbox is not None:
@@ -125,6 +127,7 @@ class Collector:
             polled=polled,
             round_over=nothing_comes or full,
             finished=nothing_comes and not waiting,
+            held_back=self.held_back,
         )
 
     def archive(self) -> dict[str, int]:
@@ -196,7 +199,7 @@ class Collector:
         message.recorded()
 
     def _poll(self, attempts: list[Attempt]) -> int:
-        now = self.run.clock.time()
+        now, before, self.held_back = self.run.clock.time(), self.held_back, False
         # Those that waited longest first, so that none is starved.
         due = sorted((a for a in attempts if self._is_asked_for(a) and self._due_at(a) <= now), key=self._due_at)
         due = due[: POLLS_PER_DRAIN if self.drains else POLLS_PER_STEP]
@@ -208,7 +211,9 @@ class Collector:
         for attempt in due:
             answer = self.api.status(attempt.ingestion_id, spare=spare)
             if answer.verdict is Verdict.BREAKER_OPEN:
-                break  # notices are still received; what is late stays due
+                self.held_back = True  # notices are still received; what is late stays due
+                log.log(logging.DEBUG if before else logging.WARNING, "No status calls: %s", answer.message)
+                break
             polled += 1
             self.attempts.polled(attempt, self.run.clock.time() + self._interval(attempt))
             if answer.verdict is Verdict.ACCEPTED:

@@ -58,7 +58,9 @@ def api_of(run: Run) -> CatalogApi:
 def upload(run: Run, batches: Iterable[int], api: CatalogApi | None = None) -> dict[str, Any]:
     """Send the given batches of the run's plan (numbers from 1), resuming where an earlier try stopped.
 
-    :returns: ``batches``, ``items``, ``requests`` and ``refused`` (rows that Amazon refused synchronously).
+    :returns: ``batches``, ``items``, ``requests``, ``refused`` (rows that Amazon refused synchronously), ``throttled``
+        (answers that there were too many requests, which the tickets should never let happen) and ``held_back`` (how
+        often the open circuit breaker let no request through).
     :raises Superseded: a newer plan exists; nothing (more) was sent.
     :raises Misconfigured: Amazon answered 403; sending of the whole run is halted.
     :raises RetryLater: the API stayed busy or unreachable.
@@ -66,15 +68,15 @@ def upload(run: Run, batches: Iterable[int], api: CatalogApi | None = None) -> d
     """
     plan = run.plan
     api = api or api_of(run)
-    total = {"batches": 0, "items": 0, "requests": 0, "refused": 0}
+    total = {"batches": 0, "items": 0, "requests": 0, "refused": 0, "throttled": 0, "held_back": 0}
     failures: list[str] = []
     for number in batches:
         sender = _BatchSender(run, api, plan["plan_number"], plan["batch_list"][number - 1])
         sender.send_all()
         total["batches"] += 1
         total["items"] += sender.batch["items"]
-        total["requests"] += sender.requests
-        total["refused"] += sender.refused
+        for count in ("requests", "refused", "throttled", "held_back"):
+            total[count] += getattr(sender, count)
         failures += sender.failures
         _mark_sent(run, plan, number)
     if failures:
@@ -126,8 +128,7 @@ class _BatchSender:
         self.rejections = sum(a.item.get("verdict") in _SEARCHED for a in earlier)
         self.answers = sum(a.state is not State.SENDING and a.item.get("verdict") not in _AGAIN for a in earlier)
         self.work = deque(uncovered(batch["items"], earlier))
-        self.requests = 0
-        self.refused = 0
+        self.requests = self.refused = self.throttled = self.held_back = 0
         self.failures: list[str] = []
 
     @cached_property
@@ -240,9 +241,12 @@ class _BatchSender:
         data = self.body(start, stop)
         attempt = self._begin(start, stop)
         key = attempt.key
-        self.requests += 1
         # Beyond that another run may have taken the lease. The next attempt then asks for it again.
         answer = self.api.upload(data, attempt.sent_at + LEASE_SECONDS)
+        held_back = answer.verdict is Verdict.BREAKER_OPEN
+        self.held_back += held_back
+        self.requests += not held_back
+        self.throttled += answer.throttled
         if answer.verdict is Verdict.ACCEPTED and not self._accepted(attempt, answer):
             why = f"accepted as {shorten(answer.ingestion_id)!r}, which was another upload's id before"
             answer = replace(answer, verdict=Verdict.AMBIGUOUS, message=why)
@@ -254,8 +258,10 @@ class _BatchSender:
                 "Batch %s rows %s–%s: no telling whether Amazon has it: %s", key.batch, start, stop, answer.message
             )
         elif answer.verdict not in _SEARCHED:
-            self._end(attempt, answer, State.FAILED if answer.verdict is Verdict.FAILED else State.REJECTED)
-            log.warning("Batch %s rows %s–%s: %s: %s", key.batch, start, stop, answer.verdict.value, answer.message)
+            failed = answer.verdict is Verdict.FAILED
+            self._end(attempt, answer, State.FAILED if failed else State.REJECTED)
+            level = logging.ERROR if failed or answer.throttled else logging.WARNING
+            log.log(level, "Batch %s rows %s–%s: %s: %s", key.batch, start, stop, answer.verdict.value, answer.message)
         return attempt, answer
 
     def _accepted(self, attempt: Attempt, answer: Answer) -> bool:

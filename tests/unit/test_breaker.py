@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from pydantic import ValidationError
 
-from catalog_sync.api.outcomes import Answer, Verdict
+from catalog_sync.api.outcomes import Answer, Health, StatusAnswer, Verdict, health
 from catalog_sync.breaker import Breaker, Closed, Passage
 from catalog_sync.ledger import LedgerTable
 from catalog_sync.settings import Api, BreakerSettings
@@ -58,7 +58,7 @@ def test_it_opens_after_so_many_failures_in_a_row(breaker: Breaker, caplog: Any)
     fail(breaker)
     refusal = closed(breaker)
     assert refusal.seconds == 60.0
-    assert "open since 14:13:20 UTC" in refusal.why
+    assert "open since 2026-09-21 14:13:20 UTC" in refusal.why
     assert "AMBIGUOUS: HTTP 503: Service Unavailable" in refusal.why
     assert "at 14:14:20 UTC" in refusal.why
     assert breaker.state() == refusal.why
@@ -66,31 +66,40 @@ def test_it_opens_after_so_many_failures_in_a_row(breaker: Breaker, caplog: Any)
 
 
 @pytest.mark.parametrize(
-    "verdict", [Verdict.ACCEPTED, Verdict.REJECTED, Verdict.REJECTED_STORES, Verdict.FORBIDDEN], ids=str
+    ("answer", "told"),
+    [
+        (Answer(Verdict.ACCEPTED, "ing-1", 201), Health.WELL),
+        (Answer(Verdict.REJECTED, http_status=400), Health.WELL),
+        (Answer(Verdict.REJECTED_STORES, http_status=400), Health.WELL),
+        (StatusAnswer(Verdict.ACCEPTED, http_status=200), Health.WELL),
+        (StatusAnswer(Verdict.UNKNOWN_INGESTION, http_status=400), Health.WELL),
+        (Answer(Verdict.RETRY_LATER, http_status=500), Health.SICK),
+        (Answer(Verdict.FAILED, http_status=500), Health.SICK),
+        (Answer(Verdict.AMBIGUOUS, http_status=500), Health.SICK),
+        (Answer(Verdict.AMBIGUOUS, http_status=503), Health.SICK),
+        (Answer(Verdict.AMBIGUOUS), Health.SICK),
+        (Answer(Verdict.NOT_SENT), Health.SICK),
+        (StatusAnswer(Verdict.NOT_SENT), Health.SICK),
+        (Answer(Verdict.AMBIGUOUS, http_status=201), Health.SICK),
+        (StatusAnswer(Verdict.AMBIGUOUS, http_status=200), Health.SILENT),
+        (Answer(Verdict.FORBIDDEN, http_status=403), Health.SILENT),
+        (Answer(Verdict.RETRY_LATER, http_status=429), Health.SILENT),
+        (Answer(Verdict.REJECTED, http_status=413), Health.SILENT),
+        (Answer(Verdict.AMBIGUOUS, http_status=302), Health.SILENT),
+        (Answer(Verdict.AMBIGUOUS, http_status=404), Health.SILENT),
+    ],
+    ids=lambda value: f"{value.verdict} {value.http_status}" if isinstance(value, Answer) else str(value),
 )
-def test_an_answer_ends_the_row(breaker: Breaker, verdict: Verdict) -> None:
-    """A service that refuses a request is not sick: only failures in a row count."""
+def test_what_each_answer_tells_of_the_service(breaker: Breaker, answer: Answer, told: Health) -> None:
+    """Server errors and lost connections count; what the service itself answers ends the row; the rest does neither."""
+    assert health(answer) is told
     fail(breaker, 2)
-    breaker.tell(passage(breaker), Answer(verdict))
-    fail(breaker, 2)
-    passage(breaker)
-
-
-@pytest.mark.parametrize("verdict", [Verdict.RETRY_LATER, Verdict.FAILED, Verdict.AMBIGUOUS, Verdict.NOT_SENT], ids=str)
-def test_every_kind_of_failure_counts(breaker: Breaker, verdict: Verdict) -> None:
-    """Both kinds of 500, gateways' errors, lost and refused connections all count."""
-    fail(breaker, 3, Answer(verdict, http_status=500))
-    closed(breaker)
-
-
-def test_too_many_requests_says_nothing(breaker: Breaker) -> None:
-    """429 neither counts nor ends the row."""
-    busy = Answer(Verdict.RETRY_LATER, http_status=429)
-    fail(breaker, 9, busy)
-    fail(breaker, 2)
-    breaker.tell(passage(breaker), busy)
+    breaker.tell(passage(breaker), answer)
+    if told is Health.SICK:
+        closed(breaker)
+        return
     fail(breaker)
-    closed(breaker)
+    (passage if told is Health.WELL else closed)(breaker)
 
 
 def test_a_healthy_api_costs_one_read(breaker: Breaker, ledger: LedgerTable, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +163,66 @@ def test_each_probe_that_fails_doubles_the_pause_up_to_the_longest(breaker: Brea
     breaker.tell(passage(breaker), FINE)
     fail(breaker, 3)
     assert closed(breaker).seconds == 60.0
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_probe_that_tells_nothing_lets_the_pause_begin_again(breaker: Breaker, clock: Any, status: int) -> None:
+    """A gateway's 403 or 429 neither closes the breaker nor doubles the pause, and the reason stays the service's."""
+    fail(breaker, 3)
+    clock.now += 60
+    breaker.tell(passage(breaker), Answer(Verdict.FORBIDDEN, http_status=status, message="a gateway's"))
+    refusal = closed(breaker)
+    assert refusal.seconds == 60.0
+    assert "Service Unavailable" in refusal.why
+
+
+def test_a_probe_that_is_not_made_is_left_to_the_next(breaker: Breaker, clock: Any) -> None:
+    """Leave that is given back is there for whoever asks; only the claim itself can be given back."""
+    fail(breaker, 3)
+    clock.now += 60
+    first = passage(breaker)
+    clock.now += 1
+    breaker.give_back(first)
+    second = passage(breaker)
+    assert second.probe not in (None, first.probe)
+    breaker.give_back(first)
+    closed(breaker)
+
+
+def test_a_success_between_the_count_and_the_opening_keeps_it_closed(
+    breaker: Breaker, ledger: LedgerTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The count is read again in the condition of the write that opens."""
+    fail(breaker, 2)
+    other, third = passage(breaker), passage(breaker)
+    count = ledger.add
+
+    def meanwhile(*arguments: Any) -> int:
+        counted = count(*arguments)
+        breaker.tell(other, FINE)
+        return counted
+
+    monkeypatch.setattr(ledger, "add", meanwhile)
+    breaker.tell(third, SICK)
+    passage(breaker)
+
+
+def test_changes_of_state_are_logged(breaker: Breaker, clock: Any, caplog: Any) -> None:
+    """Opening, each probe, each longer pause and closing, a line each."""
+    with caplog.at_level(logging.INFO):
+        fail(breaker, 3)
+        clock.now += 60
+        fail(breaker)
+        clock.now += 120
+        breaker.tell(passage(breaker), FINE)
+    said = [(record.levelname, record.getMessage().split(":")[0]) for record in caplog.records]
+    assert said == [
+        ("ERROR", "The circuit breaker opens for 60 s"),
+        ("WARNING", "The circuit breaker lets one request through to see whether Amazon's API works again"),
+        ("ERROR", "The circuit breaker stays open for another 120 s"),
+        ("WARNING", "The circuit breaker lets one request through to see whether Amazon's API works again"),
+        ("INFO", "The circuit breaker closes"),
+    ]
 
 
 def test_a_probe_whose_process_died_delays_the_next(breaker: Breaker, clock: Any) -> None:

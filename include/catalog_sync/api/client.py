@@ -11,6 +11,7 @@ import logging
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -25,11 +26,11 @@ from catalog_sync.api.outcomes import (
     classify_status,
     safe_text,
 )
-from catalog_sync.api.signing import Signer
+from catalog_sync.api.signing import Prepared, Signer
 from catalog_sync.aws import Aws
 from catalog_sync.breaker import Breaker, Closed
 from catalog_sync.clock import Clock
-from catalog_sync.errors import Misconfigured, shorten
+from catalog_sync.errors import CatalogSyncError, Misconfigured, shorten
 from catalog_sync.tickets import Tickets
 from catalog_sync.web import is_secure
 
@@ -62,6 +63,7 @@ _DENIED = frozenset({
     "AccessDenied", "AccessDeniedException", "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId",
     "MalformedPolicyDocument", "SignatureDoesNotMatch", "UnrecognizedClientException", "ValidationError",
 })  # fmt: skip
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException"})
 
 _A = TypeVar("_A", Answer, StatusAnswer)
 _Classify = Callable[[int, Mapping[str, str], bytes, float], _A]
@@ -78,6 +80,7 @@ class CatalogApi:
     :param timeout: seconds to wait for the network, each time; an answer that takes over twice as long in all is given
         up.
     :param transport: how requests travel; tests pass their own.
+    :param renew: where to get other credentials when Amazon says that these have expired.
     """
 
     def __init__(
@@ -90,9 +93,13 @@ class CatalogApi:
         clock: Clock,
         timeout: float = 60.0,
         transport: httpx.BaseTransport | None = None,
+        renew: Callable[[], Any] | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
+        self._region = region
         self._signer = Signer(credentials, region)
+        self._renew = renew
+        self._renewed = False
         self._tickets = tickets
         self._breaker = breaker
         self._clock = clock
@@ -101,6 +108,8 @@ class CatalogApi:
             transport=transport,
             timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
             headers={"Accept-Encoding": "identity", "User-Agent": "catalog-sync"},
+            # No cookies: a signed request says all, and a cookie that cannot be sent back would end every later one.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
         # Callers need not close the client; its connections end with it.
         self._finalizer = weakref.finalize(self, self._http.close)
@@ -143,6 +152,8 @@ class CatalogApi:
             clock=clock,
             timeout=settings.api.timeout.total_seconds(),
             transport=transport,
+            # Read anew: a secrets backend may hold others by then.
+            renew=lambda: _account(settings, connections, connections.get(settings.api.conn_id)).credentials(),
         )
 
     def upload(self, body: bytes, not_after: float | None = None) -> Answer:
@@ -180,7 +191,7 @@ class CatalogApi:
     ) -> _A:
         url = self._base_url + path
         try:
-            prepared = self._signer.prepare(body)
+            prepared = self._prepare(body)
         except (BotoCoreError, ClientError) as error:
             return answer(_credentials_verdict(error), message=_credentials_message(error), sent_at=self._clock.time())
         passage = self._breaker.ask()
@@ -191,6 +202,7 @@ class CatalogApi:
         self._tickets.take(operation, spare=spare)
         sent_at = self._clock.time()
         if not_after is not None and sent_at > not_after:
+            self._breaker.give_back(passage)
             message = f"{sent_at - not_after:.0f} s too late: this host was suspended or very slow; nothing was sent"
             return answer(Verdict.NOT_SENT, message=message, sent_at=sent_at)
         try:
@@ -203,11 +215,42 @@ class CatalogApi:
             outcome = classify(status, headers, data, self._clock.time())
         outcome = replace(outcome, sent_at=sent_at, latency=self._clock.time() - sent_at)
         self._breaker.tell(passage, outcome)
+        outcome = self._with_other_credentials(outcome)
         log.info(
             "%s of %s bytes: %s (HTTP %s) in %.3f s",
             operation, len(body), outcome.verdict.value, outcome.http_status, outcome.latency,
         )  # fmt: skip
         return outcome
+
+    def _prepare(self, body: bytes) -> Prepared:
+        try:
+            return self._signer.prepare(body)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") not in _EXPIRED or not self._other_credentials():
+                raise
+            return self._signer.prepare(body)
+
+    def _with_other_credentials(self, answer: _A) -> _A:
+        """Make of a refusal of old credentials one that may be tried again, if there are others to try with."""
+        if not answer.expired:
+            self._renewed = False
+            return answer
+        if not self._other_credentials():
+            return answer
+        log.warning("Amazon says that the credentials have expired; the next request is signed with renewed ones")
+        return replace(answer, verdict=Verdict.RETRY_LATER)
+
+    def _other_credentials(self) -> bool:
+        """Renew the credentials, unless those that Amazon refuses have just been renewed; tell whether it was done."""
+        if self._renew is None or self._renewed:
+            return False
+        self._renewed = True
+        try:
+            self._signer = Signer(self._renew(), self._region)
+        except CatalogSyncError as error:
+            log.warning("The credentials could not be renewed: %s", error)
+            return False
+        return True
 
     def _post(
         self, url: str, body: bytes, headers: dict[str, str], began: float

@@ -4,7 +4,8 @@
     2xx with an ingestion id                      ACCEPTED           record it
     400 naming stores                             REJECTED_STORES    split by store
     400 otherwise, 413                            REJECTED           halve until the row is found
-    403                                           FORBIDDEN          stop sending; the message says where to look
+    403                                           FORBIDDEN          stop sending; the message says where to look, and
+                                                                     ``expired`` whether other credentials may help
     429; 500 that asks to retry                   RETRY_LATER        wait, honouring Retry-After
     500 otherwise                                 FAILED             no retry in this run
     2xx without an id, 500 that is not JSON,
@@ -16,6 +17,7 @@
 
 Sources: Amazon's pages ``catalog_upload_test_cases`` (statuses and texts), ``get_catalog_upload_status`` (``errorMsg``)
 and ``catalog_faq`` (403). Texts are matched loosely; where a page is silent the row above is this project's choice.
+``health`` says of each answer what it tells of the service, for the circuit breaker.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ class Answer:
     """What came of one request.
 
     ``http_status`` and ``retry_after`` (seconds) are ``None`` where there was none; ``sent_at`` is Unix time,
-    ``latency`` seconds; ``message`` and ``evidence`` are short and hold no secret.
+    ``latency`` seconds; ``message`` and ``evidence`` are short and hold no secret. ``expired``: Amazon refuses the
+    credentials because they are too old, and nothing else about the request.
     """
 
     verdict: Verdict
@@ -64,6 +67,12 @@ class Answer:
     latency: float = 0.0
     sent_at: float = 0.0
     evidence: str = ""
+    expired: bool = False
+
+    @property
+    def throttled(self) -> bool:
+        """Whether Amazon said that there were too many requests, which the tickets should never let happen."""
+        return self.http_status == 429
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,14 @@ class StatusAnswer(Answer):
     report_link: str = field(default="", repr=False)
 
 
+class Health(StrEnum):
+    """What an answer tells of Amazon's service."""
+
+    WELL = "WELL"
+    SICK = "SICK"
+    SILENT = "SILENT"
+
+
 #: ``processingStatus`` as documented on ``get_catalog_upload_status``.
 PROCESSING_STATES = frozenset({"INQUEUE", "INPROGRESS", "DONE", "CANCELLED", "FATAL"})
 #: An ingestion id is at most this long (``get_catalog_upload_status``).
@@ -85,7 +102,8 @@ MAX_ID = 255
 MAX_RETRY_AFTER = 60.0
 #: What is kept of Amazon's own text in the message of a 403.
 MAX_FORBIDDEN_TEXT = 120
-#: AWS refuses signatures whose time is off by more than this many seconds.
+#: A clock that is off by more than this many seconds is told of with every 403 (AWS refuses signatures whose time is
+#: off by more than five minutes, with some services fifteen).
 MAX_SKEW = 300.0
 
 # Documented: "One or more StoreID's present in the request is incorrect" and "List of store ID's present in the request
@@ -103,10 +121,12 @@ _LINK = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']*")
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9+/=_%-]{60,}")
 
 # What API Gateway says with a 403 (AWS: "Troubleshooting HTTP 403 errors from API Gateway"), and where to look.
+_CLOCK = "the clock of this host"
+_EXPIRED = "token included in the request is expired"
 _HINTS = (
-    ("signature expired", "the clock of this host"),
-    ("signature not yet current", "the clock of this host"),
-    ("token included in the request is expired", "the credentials: they have expired; renew them or use role_arn"),
+    ("signature expired", _CLOCK),
+    ("signature not yet current", _CLOCK),
+    (_EXPIRED, "the credentials: they have expired; renew them or use role_arn"),
     ("token included in the request is invalid", "the credentials: AWS does not know the access key or session token"),
     ("signature we calculated", "the secret key of the credentials, and region_name in the connection's extra"),
     ("credential should be scoped", "region_name in the connection's extra: requests are signed for another region"),
@@ -129,7 +149,8 @@ def classify_ingestion(status: int, headers: Mapping[str, str], body: bytes, now
     text = _text(document, body)
     if 200 <= status < 300:
         ingestion_id = document.get("ingestionId") if document else None
-        if isinstance(ingestion_id, str) and 0 < len(ingestion_id) <= MAX_ID:
+        # Half a character pair, which JSON can carry, could neither be stored nor asked about.
+        if isinstance(ingestion_id, str) and 0 < len(ingestion_id) <= MAX_ID and ingestion_id.isprintable():
             return Answer(Verdict.ACCEPTED, ingestion_id, status)
         message = f"HTTP {status} without an ingestionId"
         return Answer(Verdict.AMBIGUOUS, http_status=status, message=message, evidence=_shown(body))
@@ -151,14 +172,43 @@ def classify_status(status: int, headers: Mapping[str, str], body: bytes, now: f
                 Verdict.ACCEPTED,
                 http_status=status,
                 processing_status=state,
-                report_link=link if isinstance(link, str) else "",
+                report_link=link if isinstance(link, str) and link.isprintable() else "",
             )
         message = f"processingStatus = {shorten(state)!r} is none of {', '.join(sorted(PROCESSING_STATES))}"
         return StatusAnswer(Verdict.AMBIGUOUS, http_status=status, message=message)
     if status == 400:
         return StatusAnswer(Verdict.UNKNOWN_INGESTION, http_status=status, message=text)
     other = _refusal(status, headers, document, text, now)
-    return StatusAnswer(other.verdict, http_status=status, message=other.message, retry_after=other.retry_after)
+    return StatusAnswer(
+        other.verdict,
+        http_status=status,
+        message=other.message,
+        retry_after=other.retry_after,
+        expired=other.expired,
+    )
+
+
+def health(answer: Answer) -> Health:
+    """Return what the answer to a request that was made tells of the service.
+
+    *Sick* is what the next request would most likely meet again, at the price of 10,000 more rows that failed or are
+    in doubt: every 5xx, whether or not its text asks to retry; a connection that could not be made, was lost or timed
+    out; and a 2xx to an upload or archive that cannot be followed, since it names no ingestion.
+
+    *Well* is what only the service itself can have said: it took the request, or found something in it (400). One bad
+    batch must not keep the others from Amazon.
+
+    *Silent* is the rest. A gateway answers 403, 413 and 429 before the service sees the request: they blame our
+    permission, our body and our pace, each of which has a remedy of its own. Redirects and 404 blame our base URL. A
+    status call that names a state we do not know is a change of Amazon's that hurts nobody else.
+    """
+    status = answer.http_status
+    if status is None:
+        return Health.SICK
+    if answer.verdict is Verdict.ACCEPTED or status == 400:
+        return Health.WELL
+    lost = status < 300 and not isinstance(answer, StatusAnswer)
+    return Health.SICK if lost or status >= 500 else Health.SILENT
 
 
 def link_is_dead(status: int) -> bool:
@@ -192,7 +242,8 @@ def retry_after(value: str | None, now: float) -> float | None:
 def _refusal(status: int, headers: Mapping[str, str], document: dict[str, Any] | None, text: str, now: float) -> Answer:
     after = retry_after(headers.get("retry-after"), now)
     if status == 403:
-        return Answer(Verdict.FORBIDDEN, http_status=status, message=_forbidden(text, headers.get("date"), now))
+        message = _forbidden(text, headers.get("date"), now)
+        return Answer(Verdict.FORBIDDEN, http_status=status, message=message, expired=_EXPIRED in text.lower())
     if status == 429:
         return Answer(Verdict.RETRY_LATER, http_status=status, message=text, retry_after=after)
     if status == 500 and document is not None:
@@ -207,15 +258,24 @@ def _refusal(status: int, headers: Mapping[str, str], document: dict[str, Any] |
 def _forbidden(text: str, date: str | None, now: float) -> str:
     lowered = text.lower()
     hint = next((where for sign, where in _HINTS if sign in lowered), _ANYWHERE)
-    server = _http_date(date) if date else None
-    skew = "" if server is None or abs(now - server) <= MAX_SKEW else _skew(now - server)
     # Amazon's text is cut shorter than others, so that the advice survives wherever the message is kept.
-    return f"{shorten(text, MAX_FORBIDDEN_TEXT)}. Look at {hint}{skew}"
+    return f"{shorten(text, MAX_FORBIDDEN_TEXT)}. Look at {hint}{_skew(date, now, blamed=hint is _CLOCK)}"
 
 
-def _skew(ahead: float) -> str:
+def _skew(date: str | None, now: float, blamed: bool) -> str:
+    """Return how far this host's clock is off by the answer's ``Date``, when that is to blame or may well be.
+
+    It is told and not corrected: the tickets of all hosts hang on the clock, too, so that a request signed for another
+    time than the host's would only hide what is broken.
+    """
+    server = _http_date(date) if date else None
+    if server is None:
+        return ", which this answer gives no time to compare with" if blamed else ""
+    ahead = now - server
+    if abs(ahead) <= MAX_SKEW and not blamed:
+        return ""
     direction = "ahead of" if ahead > 0 else "behind"
-    return f". Clock skew: this host is {abs(ahead):.0f} s {direction} Amazon, and AWS allows {MAX_SKEW:.0f} s"
+    return f". Clock skew: this host is {abs(ahead):.0f} s {direction} Amazon; let it keep its time by NTP"
 
 
 def _http_date(value: str) -> float | None:

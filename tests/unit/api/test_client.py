@@ -233,6 +233,20 @@ def test_a_compressed_answer_is_read(make: Any) -> None:
     assert make(lambda request: response).upload(BODY).verdict is Verdict.ACCEPTED
 
 
+def test_cookies_are_not_kept(make: Any) -> None:
+    """What one answer sets goes with no later request; one that could not be sent back would end them all."""
+    seen: list[httpx.Request] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        cookies = [(b"Set-Cookie", b"route=1"), (b"Set-Cookie", b"\x80")]
+        return httpx.Response(201, headers=cookies, json={"ingestionId": "ing-1"})
+
+    api = make(handle)
+    assert [api.upload(BODY).verdict for _ in range(2)] == [Verdict.ACCEPTED] * 2
+    assert "cookie" not in seen[1].headers
+
+
 def test_a_redirect_is_not_followed(make: Any) -> None:
     """A signed request is never repeated at another address."""
     calls = []

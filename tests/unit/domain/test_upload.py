@@ -116,7 +116,7 @@ def world(dynamodb: Any, clock: Any) -> World:
 def test_an_accepted_batch_is_one_request_and_gives_up_the_lease(world: World) -> None:
     """201 with an id: recorded, and the lease is free for the next run."""
     amazon = Amazon(accept)
-    assert world.send(amazon) == {"batches": 1, "items": 5, "requests": 1, "refused": 0}
+    assert world.send(amazon) == {"batches": 1, "items": 5, "requests": 1, "refused": 0, "throttled": 0, "held_back": 0}
     assert world.states() == [State.ACCEPTED]
     assert amazon.accepted == [world.items]
     assert Lease.of(world.run).read().held_until == 0

@@ -57,6 +57,29 @@ def test_cases_9_and_10_differ_in_their_text(world, item):
     assert ["please retry again" in text.lower() for text in texts] == [True, False]
 
 
+def test_a_429_may_ask_to_wait(world, item):
+    """``retry_after`` puts its seconds into the header of each throttled answer; by default there is no such header."""
+    world.script("throttled", retry_after=7)
+    assert world.upload(item()).headers["retry-after"] == "7"
+    world.script("throttled")
+    assert "retry-after" not in world.upload(item()).headers
+
+
+def test_every_answer_tells_amazons_time(world, item):
+    """The ``Date`` header is the real time as the API sees it, so that clocks can be compared."""
+    world.wall = 1_790_000_000.0
+    assert world.upload(item()).headers["date"] == "Mon, 21 Sep 2026 14:13:20 GMT"
+
+
+def test_a_poisonous_sku_spoils_its_whole_upload(world, item):
+    """Nothing of an upload that holds one is accepted, in whatever store; without it the rest is."""
+    world.script(poison_skus=["TEST-002"])
+    refused = world.upload(item(1), item(2, store_id="SEA-002"))
+    assert (refused.status_code, refused.json()) == (400, {"errorMsg": "Invalid request body"})
+    assert world.core.records() == []
+    assert world.upload(item(1), item(3)).status_code == 201
+
+
 @pytest.mark.parametrize("fault", ["throttled", "server_error_retry", "unavailable"])
 def test_status_calls_fail_too(world, item, fault):
     """Request faults may strike one operation only."""

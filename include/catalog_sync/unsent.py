@@ -1,0 +1,49 @@
+"""Why rows of a plan were not sent, for the books: what kept the last requests for them from Amazon."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from catalog_sync.api.outcomes import Verdict
+from catalog_sync.attempts import Attempt, State
+from catalog_sync.breaker import Breaker
+from catalog_sync.doubt import attempts_of
+from catalog_sync.upload import uncovered
+
+if TYPE_CHECKING:
+    from catalog_sync.run import Run
+
+_NEXT = "Clear the upload tasks then, or let the next run send what is left"
+
+
+def why_unsent(run: Run, plan: dict[str, Any]) -> list[str]:
+    """Return a sentence for each thing that kept rows of the plan from being sent; none when nothing is known of it.
+
+    A circuit breaker that is open now is told of as it stands, one that has closed since as the tasks met it.
+    """
+    reasons = []
+    if halted := (run.ledger.get(f"RUN#{run.run_id}", "RUN") or {}).get("halted_why"):
+        reasons.append(f"sending was halted: {halted}. Mend that. {_NEXT}")
+    last = max(_in_vain(run, plan), key=lambda attempt: attempt.sent_at, default=None)
+    held_back = last is not None and last.item.get("verdict") == Verdict.BREAKER_OPEN.value
+    if held_back and (state := Breaker.of(run).state()):
+        reasons.append(f"{state}. {_NEXT}")
+    elif last is not None and last.item.get("verdict") != Verdict.FORBIDDEN.value:
+        reasons.append(f"the last try ended with {last.item.get('verdict')}: {last.item.get('message')}. {_NEXT}")
+    return reasons
+
+
+def _in_vain(run: Run, plan: dict[str, Any]) -> list[Attempt]:
+    """Return the attempts that Amazon did not take, and whose rows no other attempt has brought to it."""
+    found = []
+    for number, attempts in groupby(attempts_of(run).of_run(run.run_id), key=lambda attempt: attempt.key.batch):
+        mine = list(attempts)
+        gaps = uncovered(plan["batch_list"][number - 1]["items"], mine)
+        found += [
+            attempt
+            for attempt in mine
+            if attempt.end is State.REJECTED
+            and any(attempt.start < stop and start < attempt.stop for start, stop in gaps)
+        ]
+    return found
