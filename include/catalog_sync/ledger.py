@@ -5,13 +5,15 @@ Keys (``pk`` / ``sk``), every decision a strongly consistent read of a primary k
     LEASE#<retailer>      / LEASE                   who may send (see ``lease``)
     PLANS#<retailer>      / <plan number>           which run made which plan
     RATE#<slot>           / TICKET                  one request may start at that instant (see ``tickets``)
+    BREAKER#<retailer>    / BREAKER                 how many requests failed in a row, or until when nobody calls Amazon
     RUN#<run>             / RUN                     the run: its plan, how many batches are sent, whether sending is
-    halted RUN#<run>             / BATCH#<n>               one batch
+                                                    halted
+    RUN#<run>             / BATCH#<n>               one batch
     RUN#<run>             / ATTEMPT#<n>#<attempt>   one request to Amazon for a range of the batch's items
     OPEN#<retailer>       / <run>#<n>#<attempt>     pointer to an attempt that is not settled
     INGESTION#<id>        / ATTEMPT                 ingestion id → attempt
     INGESTION#<id>        / NOTICE                  the furthest state that a notice reported, perhaps before our own
-    write
+                                                    write
 
 Items that are settled carry ``expires_at`` and go by DynamoDB's TTL.
 """

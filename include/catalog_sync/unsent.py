@@ -23,8 +23,9 @@ def why_unsent(run: Run, plan: dict[str, Any]) -> list[str]:
     A circuit breaker that is open now is told of as it stands, one that has closed since as the tasks met it.
     """
     reasons = []
-    if halted := (run.ledger.get(f"RUN#{run.run_id}", "RUN") or {}).get("halted_why"):
-        reasons.append(f"sending was halted: {halted}. Mend that. {_NEXT}")
+    item = run.ledger.get(f"RUN#{run.run_id}", "RUN") or {}
+    if float(item.get("sending_at", 0)) < float(item.get("halted_until", 0)):  # and no task has gone on since
+        reasons.append(f"sending was halted: {item['halted_why']}. Mend that. {_NEXT}")
     last = max(_in_vain(run, plan), key=lambda attempt: attempt.sent_at, default=None)
     held_back = last is not None and last.item.get("verdict") == Verdict.BREAKER_OPEN.value
     if held_back and (state := Breaker.of(run).state()):

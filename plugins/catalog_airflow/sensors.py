@@ -41,7 +41,8 @@ class CollectResultsSensor(BaseSensorOperator):
     def archive_round(self, context: Any, event: dict[str, Any]) -> dict[str, int]:
         """Archive what waits; defer again unless all is done.
 
-        :returns: ``open`` (uploads still without a result) and what the last round archived.
+        :returns: ``open`` (uploads still without a result), ``held_back`` (status calls wait for the open circuit
+            breaker) and what the last round archived.
         """
         if "error" in event:
             raise getattr(errors, event["error"], errors.CatalogSyncError)(event["message"])
@@ -52,7 +53,7 @@ class CollectResultsSensor(BaseSensorOperator):
         done = Collector(run).archive()
         self.log.info("Archived", **done)
         if event["finished"] or (event["open"] == 0 and not done["failed"]):
-            return {"open": event["open"], **done}
+            return {"open": event["open"], "held_back": event.get("held_back", False), **done}
         self._wait(run.run_id, run.settings.results.give_up_after)
 
     def _wait(self, run_name: str, give_up_after: timedelta) -> NoReturn:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -138,6 +140,27 @@ def test_of_two_that_claim_the_probe_at_once_one_wins(breaker: Breaker, clock: A
 
     ledger.get = meanwhile  # type: ignore[method-assign]
     assert closed(breaker).seconds == 5.0
+
+
+def test_of_many_hosts_that_ask_at_once_one_probes(dynamodb: Any, breaker: Breaker, clock: Any) -> None:
+    """Twelve callers, each with a client of its own, who all have read before any of them claims."""
+    fail(breaker, 3)
+    clock.now += 60
+    everybody_has_read = threading.Barrier(12)
+
+    class Host(LedgerTable):
+        """A ledger whose reader waits for the others."""
+
+        def get(self, pk: str, sk: str) -> Any:
+            item = super().get(pk, sk)
+            everybody_has_read.wait(30)
+            return item
+
+    hosts = [Breaker(Host(dynamodb, "Ledger"), "acme", clock, Api()) for _ in range(12)]
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        answers = list(pool.map(lambda host: host.ask(), hosts))
+    assert sum(isinstance(answer, Passage) for answer in answers) == 1
+    assert {answer.seconds for answer in answers if isinstance(answer, Closed)} == {5.0}
 
 
 def test_a_probe_that_succeeds_closes_it(breaker: Breaker, clock: Any, ledger: LedgerTable) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from catalog_sync.api.outcomes import Answer, Verdict
 from catalog_sync.attempts import AttemptKey, Attempts, State
 from catalog_sync.errors import Misconfigured, RetryLater, Superseded
 from catalog_sync.lease import LEASE_SECONDS, Holder, Lease
 from catalog_sync.ledger import LedgerTable
 
 NOW = 1_790_000_000.0
-ANSWER: Any = SimpleNamespace(verdict=SimpleNamespace(value="rejected"), latency=0.25, http_status=400, message="no")
+ANSWER = Answer(Verdict.REJECTED, latency=0.25, http_status=400, message="no")
 
 
 @pytest.fixture

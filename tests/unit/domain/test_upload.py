@@ -1,4 +1,4 @@
-"""Sending batches against a function from request to answer (design section 10)."""
+"""Sending batches against a function from request to answer; the table of errors is in ``tests/unit/errors``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from catalog_sync.ledger import LedgerTable
 from catalog_sync.run import Options, Run
 from catalog_sync.settings import Settings
 from catalog_sync.tickets import Tickets
-from catalog_sync.upload import SEARCH_BUDGET, UploadFailed, uncovered, upload
+from catalog_sync.upload import SEARCH_BUDGET, uncovered, upload
 
 Items = list[dict[str, str]]
 Answerer = Callable[[Items], httpx.Response]
@@ -130,14 +130,6 @@ def test_a_cleared_task_sends_nothing_again(world: World) -> None:
     assert len(amazon.requests) == 1
 
 
-def test_a_bad_store_is_found_and_the_rest_is_sent(world: World) -> None:
-    """400 naming stores: split by store; the rows of the bad one are refused."""
-    amazon = Amazon(lambda items: httpx.Response(400, json=BAD_STORE) if "B" in str(items) else accept(items))
-    assert world.send(amazon)["refused"] == 2
-    assert amazon.skus == ["s0", "s1", "s2"]
-    assert world.states() == [State.REJECTED, State.ACCEPTED, State.REFUSED]
-
-
 def test_one_bad_store_of_many_costs_the_others_nothing(dynamodb: Any, clock: Any) -> None:
     """A batch of a hundred stores, one of them bad: it is found within the budget, and all others are sent."""
     world = World(dynamodb, clock, items=100)
@@ -192,26 +184,6 @@ def test_a_cleared_task_sends_what_was_not_taken_although_the_run_was_settled(wo
     assert amazon.accepted == [world.items]
 
 
-def test_429_honours_retry_after_and_goes_on(world: World) -> None:
-    """The same rows are sent again after the time that Amazon asks for."""
-    answers = iter([httpx.Response(429, headers={"Retry-After": "7"}, json={"errorMsg": "Too Many Requests"})])
-    amazon = Amazon(lambda items: next(answers, None) or accept(items))
-    before = world.clock.time()
-    world.send(amazon)
-    assert world.clock.time() - before >= 7
-    assert world.states() == [State.REJECTED, State.ACCEPTED]
-
-
-def test_a_busy_api_is_left_to_a_retry_of_the_task_after_a_minute(world: World) -> None:
-    """429 for ever: bounded waiting, then RetryLater; nothing is in doubt."""
-    amazon = Amazon(lambda items: httpx.Response(429, json={"errorMsg": "Too many requests"}))
-    before = world.clock.time()
-    with pytest.raises(RetryLater, match="60 s of trying are not enough: Too many requests"):
-        world.send(amazon)
-    assert 60 <= world.clock.time() - before < 120
-    assert set(world.states()) == {State.REJECTED}
-
-
 def test_an_api_that_keeps_failing_is_left_alone(world: World) -> None:
     """After five failures in a row the breaker opens: the task is left to a retry at the time of the next probe."""
     amazon = Amazon(lambda items: httpx.Response(500, json={"errorMsg": "Internal error, please retry again"}))
@@ -230,56 +202,6 @@ def test_an_api_that_keeps_failing_is_left_alone(world: World) -> None:
     amazon.answer = accept
     assert world.send(amazon)["requests"] == 1
     assert amazon.accepted == [world.items]
-
-
-def test_500_without_advice_is_not_retried(world: World) -> None:
-    """The rows failed; they are neither refused nor in doubt."""
-    amazon = Amazon(lambda items: httpx.Response(500, json={"errorMsg": "Internal error"}))
-    with pytest.raises(UploadFailed, match="batch 1 rows 0–5: Internal error"):
-        world.send(amazon)
-    assert (world.states(), len(amazon.requests)) == ([State.FAILED], 1)
-
-
-@pytest.mark.parametrize(
-    "lost",
-    [
-        httpx.Response(502, text="bad gateway"),
-        httpx.Response(503, json={}),
-        httpx.Response(504, text=""),
-        httpx.Response(201, json={}),
-        httpx.Response(201, text="<html>"),
-        httpx.ReadTimeout("too slow"),
-        httpx.RemoteProtocolError("reset"),
-    ],
-    ids=str,
-)
-def test_an_answer_that_tells_nothing_leaves_the_attempt_in_doubt_and_sends_again(world: World, lost: Any) -> None:
-    """The first attempt may have been accepted: it stays open; the second is a new attempt."""
-    answers = iter([lost])
-
-    def answer(items: Items) -> httpx.Response:
-        one = next(answers, None)
-        if isinstance(one, Exception):
-            raise one
-        return one or accept(items)
-
-    world.send(Amazon(answer))
-    assert world.states() == [State.SENDING, State.ACCEPTED]
-    assert [attempt.in_doubt for attempt in world.attempts.open()] == [True, True]
-
-
-def test_a_connection_that_was_never_made_is_no_doubt(world: World) -> None:
-    """Nothing was sent, so nothing can have been applied."""
-    answers: list[Any] = [httpx.ConnectError("refused"), None]
-
-    def answer(items: Items) -> httpx.Response:
-        one = answers.pop(0)
-        if one:
-            raise one
-        return accept(items)
-
-    world.send(Amazon(answer))
-    assert world.states() == [State.REJECTED, State.ACCEPTED]
 
 
 def test_a_process_that_died_while_sending_is_resumed_with_a_new_attempt(world: World) -> None:
