@@ -115,7 +115,7 @@ def test_status_calls_wait_and_notices_do_not(retailer: Retailer, caplog: pytest
     clock.tick = lambda: None  # Amazon's notices do not come
     clock.sleep(run.settings.results.poll_after.total_seconds() + 1)
     fail(retailer, 5)
-    collector = Collector(run, retailer.world.client(run))
+    collector = Collector(run, retailer.world.client(run), transport=retailer.world.wire)
     with caplog.at_level(logging.WARNING):
         progress = [collector.step() for _ in range(2)]
     assert [(one.held_back, one.polled) for one in progress] == [(True, 0), (True, 0)]
@@ -136,7 +136,7 @@ def test_a_status_call_may_be_the_probe(retailer: Retailer) -> None:
     clock.sleep(run.settings.results.poll_after.total_seconds() + 1)
     fail(retailer, 5)
     clock.sleep(60)
-    progress = Collector(run, retailer.world.client(run)).step()
+    progress = Collector(run, retailer.world.client(run), transport=retailer.world.wire).step()
     assert (progress.polled, progress.held_back, opened(retailer)) == (1, False, "")
 
 
