@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from catalog_sync import books
+from catalog_sync.alarms import alarms_of
 from catalog_sync.attempts import Attempt, State
 from catalog_sync.breaker import Breaker
 from catalog_sync.doubt import attempts_of
@@ -41,10 +42,13 @@ def account(run: Run) -> dict[str, Any]:
 
     :returns: the books: ``run_id``, ``state`` (``complete``, ``incomplete``, ``unbalanced``), ``stores`` and ``total``
         (lines of ``books``), ``catalog``, ``late`` (what was settled of other runs), ``booked_late`` (of the rows
-        that are unknown here: which runs have booked them since, and as what), ``problems``, ``plan`` and the
-        counts of repairs, warnings and rejects by code. Complete books are ``books.json`` and are never rewritten.
+        that are unknown here: which runs have booked them since, and as what), ``problems``, ``alarms`` (what is
+        wrong with the way results come in), ``plan`` and the counts of repairs, warnings and rejects by code. Complete
+        books are ``books.json`` and are never rewritten.
     """
     made = gather(run)
+    for alarm in made["alarms"]:
+        log.error("%s", alarm)
     if made["plan"].get("plan_number"):
         Lease.of(run).release(made["plan"]["plan_number"], run.run_id)
     if made["state"] == "complete":
@@ -107,6 +111,7 @@ def gather(run: Run) -> dict[str, Any]:
         "late": late,
         "booked_late": booked_late,
         "problems": unbalanced or missing,
+        "alarms": alarms_of(run, attempts_of(run)),
         **codes,
     }
 
@@ -178,7 +183,8 @@ def _told(run: Run, attempt: Attempt) -> np.ndarray:
     if ended is State.REJECTED:
         return np.full(attempt.rows, _UNSENT, dtype=np.int8)
     key = run.key(f"outcomes/{attempt.key.name}.parquet")
-    if run.lake.exists(key):
+    # What is not settled yet has no result: whoever settles it, later or another run, books it then.
+    if attempt.state is State.SETTLED and run.lake.exists(key):
         outcome = run.lake.get_frame(key, ["outcome"])["outcome"]
         return outcome.replace_strict(_CODE, return_dtype=pl.Int8).to_numpy().copy()
     broken = ended in (State.FAILED, State.FATAL, State.CANCELLED)
@@ -202,11 +208,10 @@ def _catalog(run: Run, plan: dict[str, Any], elsewhere: Collection[str]) -> dict
 
     Before is the table as the plan saw it; what explains it is read from the outcomes that were settled since.
     """
-    own = {f"runs/{run.run_id}/outcomes/{name}.parquet" for name in elsewhere}
-    keys_of = [key for key in run.lake.keys(f"runs/{run.run_id}/outcomes/") if key not in own]
-    late = (f"runs/{run_id}/outcomes/{name}.parquet" for run_id, name in _late_attempts(run))
-    keys_of += [key for key in late if run.lake.exists(key)]
-    settled = [run.lake.get_frame(key, _OUTCOME) for key in keys_of]
+    mine = (attempt for attempt in attempts_of(run).of_run(run.run_id) if attempt.state is State.SETTLED)
+    names = [(run.run_id, attempt.key.name) for attempt in mine if attempt.key.name not in elsewhere]
+    keys_of = [f"runs/{run_id}/outcomes/{name}.parquet" for run_id, name in [*names, *_late_attempts(run)]]
+    settled = [run.lake.get_frame(key, _OUTCOME) for key in keys_of if run.lake.exists(key)]
     outcomes = pl.concat([pl.DataFrame(schema=dict.fromkeys(_OUTCOME, pl.String)), *settled]).filter(
         pl.col("outcome") == "acknowledged"
     )

@@ -28,6 +28,8 @@ from catalog_sync.web import is_secure
 
 #: No report is read beyond this: 10,000 items with 50 errors each are far smaller.
 MAX_BYTES = 200 * 1024 * 1024
+#: A count of so many digits is none.
+MAX_DIGITS = 16
 #: Amazon's error texts are kept up to this many characters.
 MAX_MESSAGE = 300
 
@@ -182,7 +184,7 @@ def _text(value: Any) -> str | None:
 
 
 def _count(value: Any) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < MAX_DIGITS:
         return int(value)
     return value if type(value) is int and value >= 0 else None
 
