@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from catalog_local.errors import LocalError
@@ -41,10 +41,12 @@ def migrate(environment: Mapping[str, str]) -> None:
         raise LocalError(f"airflow db migrate failed. It printed:\n{last}")
 
 
-def start(processes: Processes, environment: Mapping[str, str], fingerprint: str) -> None:
-    """Start the four processes, all at once."""
-    for name, arguments in PROCESSES.items():
-        processes.start(name, [sys.executable, "-m", "airflow", *arguments], environment, fingerprint)
+def start(
+    processes: Processes, environment: Mapping[str, str], fingerprint: str, names: Iterable[str] = tuple(PROCESSES)
+) -> None:
+    """Start the four processes, or those named, all at once."""
+    for name in names:
+        processes.start(name, [sys.executable, "-m", "airflow", *PROCESSES[name]], environment, fingerprint)
 
 
 def wait_healthy(processes: Processes, rest: AirflowRest, since: datetime, pause: Callable[[float], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -34,10 +35,12 @@ async def _drop(request: Request, dropped: Dropped) -> Response:
     return Response(status_code=500)
 
 
-def build(core: Core, api: Api, notices: Notices | None = None) -> FastAPI:
-    """Return the application over a core."""
+def build(
+    core: Core, api: Api, notices: Notices | None = None, restart: Callable[[float], None] | None = None
+) -> FastAPI:
+    """Return the application over a core. ``restart`` makes the server go away for so many seconds and come back."""
     app = FastAPI(title="Catalog sandbox", docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(router(core, api, notices))
+    app.include_router(router(core, api, notices, restart))
 
     @app.get("/reports/{ingestion_id}.json")
     def report(ingestion_id: str, request: Request) -> Response:

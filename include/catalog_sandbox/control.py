@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any
 from xml.sax.saxutils import escape
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from pydantic import ValidationError
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from catalog_sandbox import page
@@ -33,13 +35,15 @@ def _lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
     yield "".join(piece)
 
 
-def router(core: Core, api: Api, notices: Notices | None) -> APIRouter:
-    """Return the routes under ``/sandbox``. Without ``notices`` there is no subscribing."""
+def router(core: Core, api: Api, notices: Notices | None, restart: Callable[[float], None] | None = None) -> APIRouter:
+    """Return the routes under ``/sandbox``. Without ``notices`` there is no subscribing, nor a restart without that."""
     routes = APIRouter(prefix="/sandbox")
     _add_views(routes, core, api)
     _add_switches(routes, core, api)
     if notices is not None:
         _add_subscriptions(routes, notices)
+    if restart is not None:
+        _add_restart(routes, restart)
     return routes
 
 
@@ -89,6 +93,14 @@ def _add_switches(routes: APIRouter, core: Core, api: Api) -> None:
         core.reset()
         api.reset()
         return core.health()
+
+
+def _add_restart(routes: APIRouter, restart: Callable[[float], None]) -> None:
+    @routes.post("/restart")
+    def restart_after_the_answer(down: Annotated[float, Query(ge=0, le=600)] = 1.0) -> Response:
+        # In a thread of its own: what answers requests is what ends.
+        leave = threading.Thread(target=restart, args=(down,), name="sandbox-restart", daemon=True)
+        return JSONResponse({"down": down}, status_code=202, background=BackgroundTask(leave.start))
 
 
 def _add_subscriptions(routes: APIRouter, notices: Notices) -> None:

@@ -53,6 +53,7 @@ class Sandbox:
             raise
         self.aws_url = f"http://{host}:{self._moto.get_host_and_port()[1]}"
         self._ended = threading.Event()
+        self._advancing = threading.Lock()
         signer = Signer(config.topic_arn, config.signature_version, time.time)
         aws = moto_aws.MotoAws(self.aws_url, config.topic_arn, config.region)
         aws.create_topic()
@@ -104,7 +105,7 @@ class Sandbox:
 
     def _serve_on(self, listener: socket.socket) -> None:
         settings = uvicorn.Config(
-            app.build(self.core, self.api, self.notices),
+            app.build(self.core, self.api, self.notices, self.restart),
             http=_Protocol,
             ws="none",
             lifespan="off",
@@ -126,15 +127,37 @@ class Sandbox:
         self._server.should_exit = True
         self._http.join()
 
+    def restart(self, down: float) -> None:
+        """Be away as a process that is killed and started again is: both ports, for ``down`` seconds.
+
+        Connections to the API are cut, so a request that is under way may be accepted with its answer lost. Nothing is
+        processed meanwhile. What Amazon and AWS hold stays, as theirs would.
+        """
+        with self._advancing:
+            for connection in list(self._server.server_state.connections):
+                # The protocol's own loop runs in the server's thread.
+                with contextlib.suppress(RuntimeError):
+                    connection.loop.call_soon_threadsafe(connection.transport.abort)
+            self.stop_api()
+            aws_port = self._moto.get_host_and_port()[1]
+            self._moto.stop()
+            self._ended.wait(down)
+            self._moto = moto_aws.start(self._host, aws_port)
+            self.start_api()
+
     def _run_pump(self) -> None:
         while not self._ended.wait(_PUMP):
-            try:
-                # The pause lets requests that wait for the core in between two events.
-                while self.core.step() and not self._ended.wait(0.001):
-                    self.core.flush()
+            with self._advancing:
+                self._advance()
+
+    def _advance(self) -> None:
+        try:
+            # The pause lets requests that wait for the core in between two events.
+            while self.core.step() and not self._ended.wait(0.001):
                 self.core.flush()
-            except Exception:
-                log.exception("the sandbox cannot advance")
+            self.core.flush()
+        except Exception:
+            log.exception("the sandbox cannot advance")
 
     def wait(self) -> None:
         """Block until the sandbox is stopped."""

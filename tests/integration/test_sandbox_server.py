@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import boto3
 import httpx
@@ -136,6 +138,37 @@ def test_the_api_can_restart(sandbox, session):
     sandbox.start_api()
     assert (sandbox.api_url, len(sandbox.core.records())) == (address, before)
     assert send(sandbox, session, "getCatalogUploadStatus", accepted).status_code == 200
+
+
+def test_a_restart_on_order(sandbox, session, aws):
+    """Both ports are away for the seconds asked for, open connections are cut, and what was held is there after it."""
+    accepted = send(sandbox, session).json()
+    queue = aws("sqs").create_queue(QueueName="kept")["QueueUrl"]
+    before = len(sandbox.core.records())
+    with httpx.Client(base_url=sandbox.control_url) as http:
+        assert http.get("/sandbox/health").is_success
+        assert http.post("/sandbox/restart", params={"down": 0.5}).json() == {"down": 0.5}
+        _until(lambda: not _listens(sandbox.control_url) and not _listens(sandbox.aws_url))
+        with pytest.raises(httpx.HTTPError):
+            http.get("/sandbox/health")
+    _until(lambda: _listens(sandbox.control_url) and _listens(sandbox.aws_url))
+    assert len(sandbox.core.records()) == before
+    assert send(sandbox, session, "getCatalogUploadStatus", accepted).status_code == 200
+    assert aws("sqs").get_queue_url(QueueName="kept")["QueueUrl"] == queue
+    assert httpx.post(f"{sandbox.control_url}/sandbox/restart", params={"down": -1}).status_code == 422
+
+
+def _until(true: Callable[[], bool]) -> None:
+    """Wait until something is true, and fail after a quarter of a minute."""
+    wait = threading.Event().wait
+    assert any(true() or wait(0.02) for _ in range(750))
+
+
+def _listens(url: str) -> bool:
+    """Tell whether anybody accepts connections there."""
+    parts = urlsplit(url)
+    with socket.socket() as probe:
+        return probe.connect_ex((parts.hostname, parts.port)) == 0
 
 
 def test_a_port_that_is_taken(sandbox):
