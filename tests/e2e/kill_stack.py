@@ -1,4 +1,4 @@
-"""A whole deployment to kill processes of: a small catalog whose prices tell the night, and the settings that notice."""
+"""A small deployment whose processes are killed: real Airflow, the sandbox, and a source that changes every night."""
 
 from __future__ import annotations
 
