@@ -29,6 +29,9 @@ says what is missing.
 - *rows have no result yet*: `collect_upload_results` or the next night settles them; until then they are in doubt.
 - *does not balance*: rows are unaccounted for. Keep the run's folder in the lake and call a developer.
 
+**An alarm** in the note of a green run is about the notices, not the rows: none came, the queue was unsubscribed, or
+messages became dead letters. It names its runbook (`docs/runbooks/`).
+
 Clearing any task, even days later, is safe: nothing is sent twice knowingly and nothing old replaces something newer.
 Airflow's *backfill* is refused here, since sources only show today: use `backfill_catalog`.
 """

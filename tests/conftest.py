@@ -12,10 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from catalog_local.environment import airflow_environment
 from catalog_local.ports import Ports
 from catalog_local.state import State
+
+# The same examples each time, and few, for every change. `HYPOTHESIS_PROFILE=thorough` draws many and new ones; it is
+# for the parsers' fuzzing (docs/fuzzing.md) and prints how many ran.
+settings.register_profile("change", derandomize=True, database=None, deadline=None, max_examples=60)
+settings.register_profile("thorough", deadline=None, max_examples=20_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "change"))
 
 # Airflow reads its settings when it is first imported, so its home is made before any test module is.
 AIRFLOW = State(Path(tempfile.mkdtemp(prefix="catalog-tests-")))

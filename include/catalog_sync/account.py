@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from catalog_sync import books
+from catalog_sync.alarms import alarms_of
 from catalog_sync.attempts import Attempt, State
 from catalog_sync.doubt import attempts_of
 from catalog_sync.errors import BooksDoNotBalance, CatalogSyncError
@@ -39,10 +41,14 @@ def account(run: Run) -> dict[str, Any]:
     """Gather and check the run's books, write them, and give up the lease if the run still has it.
 
     :returns: the books: ``run_id``, ``state`` (``complete``, ``incomplete``, ``unbalanced``), ``stores`` and ``total``
-        (lines of ``books``), ``catalog``, ``late`` (what was settled of other runs), ``problems``, ``plan`` and the
-        counts of repairs, warnings and rejects by code. Complete books are ``books.json`` and are never rewritten.
+        (lines of ``books``), ``catalog``, ``late`` (what was settled of other runs), ``booked_late`` (of the rows
+        that are unknown here: which runs have booked them since, and as what), ``problems``, ``alarms`` (what is
+        wrong with the way results come in), ``plan`` and the counts of repairs, warnings and rejects by code. Complete
+        books are ``books.json`` and are never rewritten.
     """
     made = gather(run)
+    for alarm in made["alarms"]:
+        log.error("%s", alarm)
     if made["plan"].get("plan_number"):
         Lease.of(run).release(made["plan"]["plan_number"], run.run_id)
     if made["state"] == "complete":
@@ -69,14 +75,14 @@ def gather(run: Run) -> dict[str, Any]:
     planned = run.lake.exists(run.key("plan.json"))
     plan = run.plan if planned else {}
     lines, codes = _read_side(run, plan)
-    late = _late(run)
+    late, elsewhere = _late(run), _booked_elsewhere(run)
     unbalanced: list[str] = []
     catalog: dict[str, Any] = {}
     if planned and not plan["dry_run"]:
-        results = _row_results(run, plan)
+        results = _row_results(run, plan, set(elsewhere))
         for store, counts in _sent_side(plan, results).items():
             lines.setdefault(store, Counter()).update(counts)
-        catalog = _catalog(run, plan)
+        catalog = _catalog(run, plan, set(elsewhere))
         unbalanced += books.catalog_problems(catalog)
     elif planned:
         for counts in lines.values():
@@ -85,7 +91,9 @@ def gather(run: Run) -> dict[str, Any]:
     unbalanced += books.problems(stores) if planned else []
     whole = books.total(stores.values())
     # A run that only collects reads and sends nothing: its books are what it settled of other runs.
-    missing = [] if run.options.kind is Kind.COLLECT else _missing(planned, plan, whole)
+    booked_late = _by_run(elsewhere.values())
+    ended = sum(counts.get(end, 0) for counts in booked_late.values() for end in ("acknowledged", "refused"))
+    missing = [] if run.options.kind is Kind.COLLECT else _missing(planned, plan, whole, ended)
     if whole["unsent"] and missing:
         missing += why_unsent(run, plan)
     state = "unbalanced" if unbalanced else "incomplete" if missing else "complete"
@@ -101,7 +109,9 @@ def gather(run: Run) -> dict[str, Any]:
         "total": whole,
         "catalog": catalog,
         "late": late,
+        "booked_late": booked_late,
         "problems": unbalanced or missing,
+        "alarms": alarms_of(run, attempts_of(run)),
         **codes,
     }
 
@@ -129,12 +139,39 @@ def _read_side(run: Run, plan: dict[str, Any]) -> tuple[dict[str, Counter[str]],
     return lines, {**{what: dict(counter) for what, counter in codes.items()}, "transformed": transforms}
 
 
-def _row_results(run: Run, plan: dict[str, Any]) -> list[np.ndarray]:
-    """Return, for each batch, what became of each of its rows (the codes above), however often it was sent."""
+def _booked_elsewhere(run: Run) -> dict[str, dict[str, Any]]:
+    """Return, by its name, each attempt of the run whose outcomes stand in another run's books, with their line there.
+
+    What one run has booked no other books again, not even the run that sent it, should it be cleared.
+    """
+    found = {}
+    for attempt in attempts_of(run).of_run(run.run_id):
+        other = str(attempt.item.get("settled_in", run.run_id))
+        line = run.ledger.get(f"RUN#{other}", f"LATE#{attempt.key.pointer}") if other != run.run_id else None
+        if line:
+            found[attempt.key.name] = {**line, "run_id": other}
+    return found
+
+
+def _by_run(lines: Iterable[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Return the rows of late lines by the run that booked them, and by outcome."""
+    runs: dict[str, Counter[str]] = {}
+    for line in lines:
+        for counts in line["counts"].values():
+            mine = runs.setdefault(line["run_id"], Counter())
+            mine.update({outcome: int(rows) for outcome, rows in counts.items()})
+    return {run_id: dict(counts) for run_id, counts in runs.items()}
+
+
+def _row_results(run: Run, plan: dict[str, Any], elsewhere: Collection[str]) -> list[np.ndarray]:
+    """Return, for each batch, what became of each of its rows (the codes above), however often it was sent.
+
+    :param elsewhere: the names of attempts of which another run has booked what became of their rows.
+    """
     results = [np.full(batch["items"], _UNSENT, dtype=np.int8) for batch in plan["batch_list"]]
     for attempt in attempts_of(run).of_run(run.run_id):
         rows = results[attempt.key.batch - 1][attempt.start : attempt.stop]
-        told = _told(run, attempt)
+        told = np.full(attempt.rows, _UNKNOWN, np.int8) if attempt.key.name in elsewhere else _told(run, attempt)
         # A word about the row itself outranks an end without one; between two words the later attempt's counts.
         heard = (told >= rows) | (told >= _REFUSED)
         rows[heard] = told[heard]
@@ -146,7 +183,8 @@ def _told(run: Run, attempt: Attempt) -> np.ndarray:
     if ended is State.REJECTED:
         return np.full(attempt.rows, _UNSENT, dtype=np.int8)
     key = run.key(f"outcomes/{attempt.key.name}.parquet")
-    if run.lake.exists(key):
+    # What is not settled yet has no result: whoever settles it, later or another run, books it then.
+    if attempt.state is State.SETTLED and run.lake.exists(key):
         outcome = run.lake.get_frame(key, ["outcome"])["outcome"]
         return outcome.replace_strict(_CODE, return_dtype=pl.Int8).to_numpy().copy()
     broken = ended in (State.FAILED, State.FATAL, State.CANCELLED)
@@ -165,18 +203,18 @@ def _sent_side(plan: dict[str, Any], results: list[np.ndarray]) -> dict[str, Cou
     return lines
 
 
-def _catalog(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
+def _catalog(run: Run, plan: dict[str, Any], elsewhere: Collection[str]) -> dict[str, dict[str, int]]:
     """Return the active items before and after of each store whose rows were settled, and what explains the difference.
 
     Before is the table as the plan saw it; what explains it is read from the outcomes that were settled since.
     """
-    settled = [_outcome_keys(run, f"runs/{run.run_id}/outcomes/")]
-    settled += [
-        run.lake.get_frame(f"runs/{run_id}/outcomes/{name}.parquet", _OUTCOME)
-        for run_id, name in _late_attempts(run)
-        if run.lake.exists(f"runs/{run_id}/outcomes/{name}.parquet")
-    ]
-    outcomes = pl.concat(settled).filter(pl.col("outcome") == "acknowledged")
+    mine = (attempt for attempt in attempts_of(run).of_run(run.run_id) if attempt.state is State.SETTLED)
+    names = [(run.run_id, attempt.key.name) for attempt in mine if attempt.key.name not in elsewhere]
+    keys_of = [f"runs/{run_id}/outcomes/{name}.parquet" for run_id, name in [*names, *_late_attempts(run)]]
+    settled = [run.lake.get_frame(key, _OUTCOME) for key in keys_of if run.lake.exists(key)]
+    outcomes = pl.concat([pl.DataFrame(schema=dict.fromkeys(_OUTCOME, pl.String)), *settled]).filter(
+        pl.col("outcome") == "acknowledged"
+    )
     keys = outcomes.select(KEY).unique()
     stores = sorted(keys["store_id"].unique())
     if not stores:
@@ -204,11 +242,6 @@ def _catalog(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
     return lines
 
 
-def _outcome_keys(run: Run, prefix: str) -> pl.DataFrame:
-    frames = [run.lake.get_frame(key, _OUTCOME) for key in run.lake.keys(prefix)]
-    return pl.concat([pl.DataFrame(schema=dict.fromkeys(_OUTCOME, pl.String)), *frames])
-
-
 def _late_attempts(run: Run) -> list[tuple[str, str]]:
     """Return the run and the name of each attempt of another run that this run settled."""
     found = []
@@ -230,7 +263,8 @@ def _late(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def _missing(planned: bool, plan: dict[str, Any], whole: books.Line) -> list[str]:
+def _missing(planned: bool, plan: dict[str, Any], whole: books.Line, ended: int) -> list[str]:
+    """Return what was due and has not been done; ``ended`` of the unknown rows came to an end in other runs' books."""
     if not planned:
         return ["there is no plan: reading, preparing or planning failed, and nothing was sent"]
     if plan["dry_run"]:
@@ -240,4 +274,5 @@ def _missing(planned: bool, plan: dict[str, Any], whole: books.Line) -> list[str
         "failed": "failed at Amazon (FATAL, CANCELLED or a server error) and are derived again by the next run",
         "unknown": "have no result yet; a late report or the next run settles them",
     }
-    return [f"{whole[column]:,} rows {what}" for column, what in causes.items() if whole[column]]
+    left = {**whole, "unknown": max(0, whole["unknown"] - ended)}
+    return [f"{left[column]:,} rows {what}" for column, what in causes.items() if left[column]]

@@ -240,9 +240,11 @@ class Attempts:
         """Stop every task of the run from sending until the time ``until``."""
         self.ledger.update(f"RUN#{run_id}", "RUN", {"halted_until": until, "halted_why": why})
 
-    def accepted(self, attempt: Attempt, ingestion_id: str, now: float, latency: float) -> None:
+    def accepted(self, attempt: Attempt, ingestion_id: str, now: float, latency: float) -> bool:
         """Record Amazon's ingestion id for the attempt, and the id's way back to it, in one transaction.
 
+        :returns: whether it is the attempt's own. An id that was another attempt's before proves nothing: what is told
+            of it may be told of the other one.
         :raises Superseded: the answer took longer than ``results.horizon``: the attempt has been settled as unknown.
         """
         key = attempt.key
@@ -257,8 +259,11 @@ class Attempts:
         open_states = {"a": State.SENDING.value, "b": State.UNKNOWN.value}
         update = LedgerTable.update_request(key.pk, key.sk, changes, "#state IN (:a, :b)", open_states)
         try:
-            self.ledger.transact([{"Update": update}, {"Put": {"Item": pack(back)}}])
-        except ConditionFailed:
+            fresh = "attribute_not_exists(pk)"
+            self.ledger.transact([{"Update": update}, {"Put": {"Item": pack(back), "ConditionExpression": fresh}}])
+        except ConditionFailed as failure:
+            if not failure.reasons[0]:
+                return False
             raise Superseded(
                 f"upload {key.name} of run {key.run_id} was accepted as {shorten(ingestion_id)!r} after it had been "
                 "settled as unknown: its rows are sent again with the next run; nothing is to be done"
@@ -267,6 +272,7 @@ class Attempts:
         if notice:
             self.report(ingestion_id, State(notice["status"]), str(notice.get("link", "")), now, "early notice")
             self._forget_link(ingestion_id)
+        return True
 
     def ended(self, attempt: Attempt, state: State, now: float, answer: Answer) -> None:
         """Record an answer that did not take the request (REJECTED, REFUSED or FAILED)."""

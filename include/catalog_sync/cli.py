@@ -1,4 +1,4 @@
-"""The command line: ``python -m catalog_sync check|plan|sync|books``, each with ``--json``.
+"""The command line: ``python -m catalog_sync check|plan|sync|books|dead-letters``, each with ``--json``.
 
 Exit codes: 0 all is well; 1 the job is incomplete, or the checked file has rows that would be rejected; 2 the call, the
 configuration or the input is wrong.
@@ -67,6 +67,11 @@ def parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("books", help="show the books of a run")
     shown.add_argument("run", help="the run's name in the lake, or its Airflow run id")
 
+    dead = commands.add_parser("dead-letters", help="show the messages that nobody could act upon, or send them back")
+    dead.add_argument("--redrive", action="store_true", help="send them back to the queue (default: only show them)")
+    dead.add_argument("--why", default="", metavar="CODE", help="only those with this reason (default: all)")
+    dead.add_argument("--limit", type=int, default=100, metavar="N", help="look at so many at most (default: 100)")
+
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON for machines")
     return top
@@ -80,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     console = Console(stderr=True)
     try:
-        code: int = {"check": _check, "plan": _job, "sync": _job, "books": _books}[args.command](args, console)
+        jobs = {"check": _check, "plan": _job, "sync": _job, "books": _books, "dead-letters": _dead_letters}
+        code: int = jobs[args.command](args, console)
         return code
     except RetryLater as error:
         console.print(f"[yellow]not now:[/] {error}", highlight=False)
@@ -146,6 +152,22 @@ def _books(args: argparse.Namespace, console: Console) -> int:
     return OK if made["state"] == "complete" else INCOMPLETE
 
 
+def _dead_letters(args: argparse.Namespace, console: Console) -> int:
+    from catalog_sync.dead_letters import redrive
+
+    config = settings.load(args.config)
+    aws = EnvironmentConnections().aws(config.aws.conn_id, config.aws.region)
+    made = redrive(config, aws, SystemClock(), why=args.why, limit=args.limit, dry_run=not args.redrive)
+    if args.json:
+        _print_json(made.as_dict())
+        return OK
+    out = Console()
+    out.print(made.summary, highlight=False)
+    for letter in made.sample:
+        out.print(f"  {_flat(letter)}", highlight=False, markup=False)
+    return OK
+
+
 def _show(made: dict[str, Any], as_json: bool) -> None:
     if as_json:
         _print_json(made)
@@ -160,6 +182,8 @@ def _show(made: dict[str, Any], as_json: bool) -> None:
     for late in made["late"]:
         for store, counts in late["stores"].items():
             out.print(f"late, of run {late['of_run']}, {store}: {_flat(counts)}")
+    for run_id, counts in made["booked_late"].items():
+        out.print(f"of the unknown rows run {run_id} has booked: {_flat(counts)}")
     for what in ("repaired", "rejected", "warned"):
         if made[what]:
             out.print(f"{what}: {_flat(made[what])}", highlight=False)
@@ -169,6 +193,8 @@ def _show(made: dict[str, Any], as_json: bool) -> None:
     out.print(f"[{color}]{made['state']}[/]: run {made['run_id']}{planned}", highlight=False)
     for problem in made["problems"]:
         out.print(f"  {problem}", highlight=False)
+    for alarm in made.get("alarms", ()):  # books of an earlier version know none
+        out.print(f"  [red]alarm:[/] {alarm}", highlight=False)
 
 
 def table_of(made: dict[str, Any]) -> Table:

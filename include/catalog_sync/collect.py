@@ -13,20 +13,28 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from catalog_sync.alarms import Alarms
 from catalog_sync.api.client import CatalogApi
 from catalog_sync.api.outcomes import Verdict
 from catalog_sync.attempts import ENDED, RUNNING, Attempt, Attempts, State
-from catalog_sync.errors import CatalogSyncError, Misconfigured
+from catalog_sync.errors import CatalogSyncError, Misconfigured, RetryLater, shorten
 from catalog_sync.inbox import Inbox, Received
 from catalog_sync.lease import Lease
+from catalog_sync.notices import Notice, Unsubscribed
 
 if TYPE_CHECKING:
+    import httpx
+
     from catalog_sync.run import Run
 
 log = logging.getLogger(__name__)
 
 #: Most status polls in one step, so that a step stays short and notices are not kept waiting.
 POLLS_PER_STEP = 10
+#: A drain takes one step an hour where nothing comes, and then also asks for what was given up on.
+POLLS_PER_DRAIN = 100
 
 
 @dataclass(frozen=True)
@@ -56,13 +64,22 @@ class Collector:
 
     :param api: the API client, by default that of the deployment.
     :param inbox: the queue of notices, by default that of the deployment.
+    :param transport: what carries the downloads of reports, by default the network.
     """
 
-    def __init__(self, run: Run, api: CatalogApi | None = None, inbox: Inbox | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        api: CatalogApi | None = None,
+        inbox: Inbox | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         from catalog_sync.run import Kind
 
         self.run = run
+        self.transport = transport
         self.attempts = Attempts(run.ledger, run.settings.retailer, run.settings.ledger.keep.total_seconds())
+        self.alarms = Alarms.of(run)
         self.drains = run.asked.kind is Kind.COLLECT
         self.held_back = False
         if api is not None:
@@ -135,33 +152,57 @@ class Collector:
     def _archive(self, attempt: Attempt) -> None:
         from catalog_sync import reports
 
-        data = reports.fetch(attempt.link)
+        data = reports.fetch(attempt.link, transport=self.transport, clock=self.run.clock)
         reports.parse(data, ingestion_id=attempt.ingestion_id)
         key = report_key(attempt)
         self.run.lake.create_compressed(key, data)
         self.attempts.archived(attempt, key, self.run.clock.time())
 
     def _receive(self, patient: bool) -> int:
-        total = 0
+        try:
+            return self._drain_inbox(patient)
+        except RetryLater as error:
+            if self.drains:
+                raise
+            # The status API carries the run.
+            log.error("%s; uploads without a notice are asked for after results.poll_after", error)
+            self.run.clock.sleep(self.run.settings.results.wait.total_seconds())
+            return 0
+
+    def _drain_inbox(self, patient: bool) -> int:
+        total, newest = 0, 0.0
         for message in self.inbox.receive(patient):
             total += 1
             self._record(message)
-        self.inbox.delete_recorded()
+            if message.done and not isinstance(message.said, Unsubscribed):
+                newest = max(newest, message.said.published_at or self.run.clock.time())
+        if newest:
+            self.alarms.subscribed(newest)
+        if self.inbox.buried:
+            self.alarms.buried(self.inbox.buried)
+            self.inbox.buried.clear()
         return total
 
     def _record(self, message: Received) -> None:
-        notice = message.notice
-        if notice is None:
+        """Make durable what the message says, and only then let it be deleted (I2)."""
+        said, now = message.said, self.run.clock.time()
+        try:
+            if isinstance(said, Notice):
+                known = self.attempts.record_notice(said.ingestion_id, State(said.status), said.report_link, now)
+                if not known:
+                    log.info("Notice for %s came before we know that ingestion; it is kept", said.ingestion_id)
+            elif isinstance(said, Unsubscribed):
+                self.alarms.unsubscribed(said.published_at or now)
+        except (ClientError, BotoCoreError, RetryLater) as error:
+            message.failed(f"ledger: {type(error).__name__}: {shorten(error, 200)}")
             return
-        state = State(notice.status)
-        known = self.attempts.record_notice(notice.ingestion_id, state, notice.report_link, self.run.clock.time())
-        if not known:
-            log.info("Notice for %s came before we know that ingestion; it is kept", notice.ingestion_id)
         message.recorded()
 
     def _poll(self, attempts: list[Attempt]) -> int:
         now, before, self.held_back = self.run.clock.time(), self.held_back, False
-        due = [a for a in attempts if _is_open(a) and self._due_at(a) <= now][:POLLS_PER_STEP]
+        # Those that waited longest first, so that none is starved.
+        due = sorted((a for a in attempts if self._is_asked_for(a) and self._due_at(a) <= now), key=self._due_at)
+        due = due[: POLLS_PER_DRAIN if self.drains else POLLS_PER_STEP]
         if not due:
             return 0
         # While somebody sends, status calls keep to one ticket in nine.
@@ -188,6 +229,11 @@ class Collector:
             if answer.verdict is Verdict.FORBIDDEN:
                 break
         return polled
+
+    def _is_asked_for(self, attempt: Attempt) -> bool:
+        """Whether the status API may tell something new; of what its run gave up on, no notice may ever come."""
+        given_up = attempt.state is State.UNKNOWN and bool(attempt.ingestion_id)
+        return _is_open(attempt) or (self.drains and given_up)
 
     def _due_at(self, attempt: Attempt) -> float:
         if "next_poll_at" in attempt.item:

@@ -26,14 +26,41 @@ def doubtful_rows(run: Run, stores: Collection[str] | None = None) -> pl.DataFra
     return _rows(run, (attempt for attempt in attempts_of(run).open() if attempt.in_doubt), stores)
 
 
-def planned_rows(run: Run, run_ids: Iterable[str]) -> pl.DataFrame:
-    """Return ``store_id`` and ``item_sku`` of every row that the plans of the given runs hold."""
-    frames = [_EMPTY.select(KEY)]
-    for run_id in run_ids:
-        other = run.of(run_id)
-        if run.lake.exists(other.key("plan.json")):
-            frames += [run.lake.get_frame(batch["rows_key"], list(KEY)) for batch in other.plan["batch_list"]]
-    return pl.concat(frames).unique()
+def planned_between(run: Run, number: int) -> list[str]:
+    """Return the other runs that have made plans since the run began to read and before its own plan ``number``."""
+    others = []
+    for between in range(int(run.manifest["plan_number_before"]) + 1, number):
+        made = run.ledger.get(f"PLANS#{run.settings.retailer}", f"{between:012d}")
+        if made and made["run_id"] != run.run_id and run.lake.exists(run.of(str(made["run_id"])).key("plan.json")):
+            others.append(str(made["run_id"]))
+    return others
+
+
+def newer_readings(run: Run, number: int) -> dict[str, pl.Expr]:
+    """Return the runs that read after this one did and have planned before it, each with what it was about.
+
+    What such a run was about it has decided on newer rows, also where it found nothing to send: a task that is cleared
+    days later must not send what was read then.
+    """
+    read_at = max(
+        (run.lake.get_json(run.key(f"extract/{source.name}.json"))["read_at"] for source in run.settings.sources),
+        default=0.0,
+    )
+    found = {}
+    for other in planned_between(run, number):
+        manifest = run.of(other).manifest
+        if manifest["started_at"] >= read_at:
+            stores, skus = manifest["options"]["stores"], manifest["options"]["skus"]
+            in_stores = pl.col("store_id").is_in(stores) if stores else pl.lit(True)
+            found[other] = in_stores & (pl.col("item_sku").is_in(skus) if skus else pl.lit(True))
+    return found
+
+
+def planned_rows(run: Run, run_id: str) -> pl.DataFrame:
+    """Return ``store_id`` and ``item_sku`` of every row that the plan of the run ``run_id`` holds."""
+    batches = run.of(run_id).plan["batch_list"]
+    frames = (run.lake.get_frame(batch["rows_key"], list(KEY)) for batch in batches)
+    return pl.concat([_EMPTY.select(KEY), *frames])
 
 
 def _rows(run: Run, attempts: Iterable[Attempt], stores: Collection[str] | None) -> pl.DataFrame:

@@ -50,6 +50,9 @@ class BooksDoNotBalance(CatalogSyncError):
 
 def shorten(value: object, limit: int = 80) -> str:
     """Return ``value`` as one printable line of at most ``limit`` characters, fit for an error text or a log line."""
-    text = str(value)
+    try:
+        text = str(value)
+    except (RecursionError, ValueError):  # a value nested too deeply, a number of thousands of digits
+        text = f"a {type(value).__name__} that cannot be shown"
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -16,8 +16,8 @@ from catalog_sync.ledger import LedgerTable
 if TYPE_CHECKING:
     from catalog_sync.run import Run
 
-#: Seconds without a request after which another run may take the lease over. Each request renews it; the longest
-#: silence of a live sender is its in-task wait (60 s) plus a task retry.
+#: Seconds of silence after which another run may take the lease over. Each request renews it, and so does planning as
+#: it goes on; the longest silence of a live sender is its in-task wait (60 s) plus a task retry.
 LEASE_SECONDS = 900.0
 
 
@@ -89,6 +89,12 @@ class Lease:
                 *self.key, {"held_until": now + LEASE_SECONDS}, _OURS, {"token": token, "owner": owner}
             )
         }
+
+    def renew(self, token: int, owner: str, now: float) -> bool:
+        """Renew the lease unless another run has taken it; tell whether it is ours still."""
+        return self.ledger.update(
+            *self.key, {"held_until": now + LEASE_SECONDS}, _OURS, {"token": token, "owner": owner}
+        )
 
     def release(self, token: int, owner: str) -> bool:
         """Give the lease up unless another run has taken it; tell whether it was ours."""

@@ -11,12 +11,12 @@ messages".
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,8 +41,38 @@ _SIGNED_CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "To
 Envelope = Mapping[str, Any]
 
 
+class Why(StrEnum):
+    """Why a queue message was not acted upon; what to do about each stands in ``docs/runbooks/dead-letters.md``."""
+
+    OVERSIZE = "OVERSIZE"
+    MALFORMED = "MALFORMED"
+    WRONG_TOPIC = "WRONG_TOPIC"
+    UNKNOWN_TYPE = "UNKNOWN_TYPE"
+    NO_INGESTION = "NO_INGESTION"
+    UNKNOWN_STATE = "UNKNOWN_STATE"
+    NOT_SIGNED = "NOT_SIGNED"
+    BAD_SIGNATURE = "BAD_SIGNATURE"
+    FOREIGN_ADDRESS = "FOREIGN_ADDRESS"
+    #: It could not be verified, since the certificate, or the link that confirms, could not be fetched.
+    UNVERIFIED = "UNVERIFIED"
+    #: What it says could not be made durable.
+    UNRECORDED = "UNRECORDED"
+    #: It was received too often, each time by a process that died; SQS moved it by itself and tells no reason.
+    MOVED_BY_SQS = "MOVED_BY_SQS"
+
+
 class BadNotice(BadInput):
-    """A queue message is not what it should be: it is kept as evidence and never acted upon."""
+    """A queue message is not what it should be: it is kept as evidence and never acted upon.
+
+    :param why: the stable code of the reason.
+    """
+
+    def __init__(self, why: Why, message: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+    def __reduce__(self) -> tuple[type[BadNotice], tuple[Why, str]]:
+        return type(self), (self.why, str(self))
 
 
 @dataclass(frozen=True)
@@ -73,6 +103,7 @@ class Confirmation:
 
     topic_arn: str
     message_id: str
+    published_at: float | None
     subscribe_url: str = field(repr=False)
     token: str = field(repr=False)
     envelope: Envelope = field(repr=False, compare=False)
@@ -84,6 +115,7 @@ class Unsubscribed:
 
     topic_arn: str
     message_id: str
+    published_at: float | None
     envelope: Envelope = field(repr=False, compare=False)
 
 
@@ -97,14 +129,16 @@ def parse(body: str, *, topic_arn: str) -> Notice | Confirmation | Unsubscribed:
     """
     size = len(body.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
-        raise BadNotice(f"a queue message of {size} bytes: SNS sends at most {MAX_BYTES}")
+        raise BadNotice(Why.OVERSIZE, f"a queue message of {size} bytes: SNS sends at most {MAX_BYTES}")
     document = _object(body, "the queue message")
     if "TopicArn" not in document and str(document.get("Type")) not in _ENVELOPE_TYPES:
         if "ingestionId" not in document and "Type" in document:
-            raise BadNotice(f"Type = {shorten(document['Type'])!r}: not a message that SNS sends")
+            raise BadNotice(Why.UNKNOWN_TYPE, f"Type = {shorten(document['Type'])!r}: not a message that SNS sends")
         return _notice(document, None)
     if document.get("TopicArn") != topic_arn:
-        raise BadNotice(f"TopicArn = {shorten(document.get('TopicArn'))!r}: not results.topic_arn, {topic_arn!r}")
+        raise BadNotice(
+            Why.WRONG_TOPIC, f"TopicArn = {shorten(document.get('TopicArn'))!r}: not results.topic_arn, {topic_arn!r}"
+        )
     return _unwrapped(document)
 
 
@@ -115,25 +149,30 @@ def _unwrapped(envelope: Envelope) -> Notice | Confirmation | Unsubscribed:
     topic_arn, message_id = _string(envelope, "TopicArn"), _string(envelope, "MessageId")
     if kind == "SubscriptionConfirmation":
         url, token = _string(envelope, "SubscribeURL"), _string(envelope, "Token")
-        return Confirmation(topic_arn, message_id, url, token, envelope)
+        return Confirmation(topic_arn, message_id, _seconds(envelope.get("Timestamp")), url, token, envelope)
     if kind == "UnsubscribeConfirmation":
-        return Unsubscribed(topic_arn, message_id, envelope)
-    raise BadNotice(f"Type = {shorten(kind)!r}: not a message that SNS sends")
+        return Unsubscribed(topic_arn, message_id, _seconds(envelope.get("Timestamp")), envelope)
+    raise BadNotice(Why.UNKNOWN_TYPE, f"Type = {shorten(kind)!r}: not a message that SNS sends")
 
 
 def _notice(document: Mapping[str, Any], envelope: Envelope | None) -> Notice:
     ingestion_id = document.get("ingestionId")
     if not isinstance(ingestion_id, str) or not 0 < len(ingestion_id) <= MAX_ID or not ingestion_id.isprintable():
-        raise BadNotice(f"ingestionId = {shorten(ingestion_id)!r}: a notice names one, 1 to {MAX_ID} characters")
+        raise BadNotice(
+            Why.NO_INGESTION, f"ingestionId = {shorten(ingestion_id)!r}: a notice names one, 1 to {MAX_ID} characters"
+        )
     status = document.get("processingStatus")
     if not isinstance(status, str) or status not in PROCESSING_STATES:
         known = ", ".join(sorted(PROCESSING_STATES))
-        raise BadNotice(f"processingStatus = {shorten(status)!r} of {shorten(ingestion_id)!r}: none of {known}")
+        raise BadNotice(
+            Why.UNKNOWN_STATE, f"processingStatus = {shorten(status)!r} of {shorten(ingestion_id)!r}: none of {known}"
+        )
     link = document.get("reportDownloadLink")
     return Notice(
         ingestion_id=ingestion_id,
         status=status,
-        report_link=link if isinstance(link, str) else "",
+        # A link that no ledger could hold is none: the status API is asked for another.
+        report_link=link if isinstance(link, str) and link.isprintable() else "",
         message_id=str((envelope or {}).get("MessageId") or ""),
         published_at=_seconds((envelope or {}).get("Timestamp")),
         envelope=envelope,
@@ -144,16 +183,16 @@ def _object(text: str, what: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadNotice(f"{what} is not JSON: {type(error).__name__}") from None
+        raise BadNotice(Why.MALFORMED, f"{what} is not JSON: {type(error).__name__}") from None
     if not isinstance(value, dict):
-        raise BadNotice(f"{what} is a JSON {type(value).__name__}, not an object")
+        raise BadNotice(Why.MALFORMED, f"{what} is a JSON {type(value).__name__}, not an object")
     return value
 
 
 def _string(envelope: Envelope, key: str) -> str:
     value = envelope.get(key)
     if not isinstance(value, str) or not value:
-        raise BadNotice(f"{key} = {shorten(type(value).__name__)}: an SNS message has it, as a text")
+        raise BadNotice(Why.MALFORMED, f"{key} = {shorten(type(value).__name__)}: an SNS message has it, as a text")
     return value
 
 
@@ -195,7 +234,8 @@ class Certificates:
             where = shorten(url.split("?")[0])
             allowed = ", ".join(sorted(self._hosts))
             raise BadNotice(
-                f"{where!r}: an SNS message may lead to https at {allowed} only (results.certificate_hosts)"
+                Why.FOREIGN_ADDRESS,
+                f"{where!r}: an SNS message may lead to https at {allowed} only (results.certificate_hosts)",
             )
 
     def get(self, url: str) -> bytes:
@@ -207,6 +247,8 @@ class Certificates:
         self.check_address(url)
         try:
             response = self._http.get(url, follow_redirects=False)
+        except httpx.InvalidURL:
+            raise BadNotice(Why.FOREIGN_ADDRESS, f"{shorten(url.split('?')[0])!r}: is no URL") from None
         except httpx.HTTPError as error:
             raise RetryLater(f"{urlsplit(url).netloc}: {type(error).__name__}") from None
         if not response.is_success:
@@ -238,7 +280,7 @@ def _rsa_key(data: bytes) -> Any:
     except ValueError:
         key = None
     if not isinstance(key, RSAPublicKey):
-        raise BadNotice("SigningCertURL does not lead to an RSA certificate")
+        raise BadNotice(Why.BAD_SIGNATURE, "SigningCertURL does not lead to an RSA certificate")
     return key
 
 
@@ -254,17 +296,19 @@ def verify(envelope: Envelope, certificates: Certificates) -> None:
 
     version = envelope.get("SignatureVersion")
     if version not in ("1", "2"):
-        raise BadNotice(f"SignatureVersion = {shorten(version)!r}: SNS signs with 1 or 2")
+        raise BadNotice(Why.BAD_SIGNATURE, f"SignatureVersion = {shorten(version)!r}: SNS signs with 1 or 2")
     algorithm = hashes.SHA256() if version == "2" else hashes.SHA1()  # noqa: S303 - AWS's default still
     try:
         signature = base64.b64decode(_string(envelope, "Signature"), validate=True)
-    except binascii.Error:
-        raise BadNotice("Signature: not base64") from None
+    except ValueError:  # also for text that is not ASCII
+        raise BadNotice(Why.BAD_SIGNATURE, "Signature: not base64") from None
     key = certificates.public_key(_string(envelope, "SigningCertURL"))
     try:
         key.verify(signature, signed_text(envelope).encode("utf-8", "surrogatepass"), PKCS1v15(), algorithm)
     except InvalidSignature:
-        raise BadNotice(f"message {shorten(envelope.get('MessageId'))!r}: its signature is not that of SNS") from None
+        raise BadNotice(
+            Why.BAD_SIGNATURE, f"message {shorten(envelope.get('MessageId'))!r}: its signature is not that of SNS"
+        ) from None
 
 
 def signed_text(envelope: Envelope) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -15,6 +16,8 @@ from catalog_sync.payload import items_of
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
+
+log = logging.getLogger(__name__)
 
 #: Outcomes of a row that was sent.
 ACKNOWLEDGED, REFUSED, FAILED, UNKNOWN = "acknowledged", "refused", "failed", "unknown"
@@ -75,6 +78,11 @@ def _ended(run: Run, attempt: Attempt, rows_key: str, sent: slice, next_plan: in
 def _judged(run: Run, attempt: Attempt, rows: pl.DataFrame) -> pl.DataFrame:
     if attempt.state is State.DONE and attempt.report_key:
         report = reports.parse(run.lake.get_compressed(attempt.report_key), ingestion_id=attempt.ingestion_id)
+        if strangers := reports.strangers(report, rows):
+            log.warning(
+                "The report of %s lists %s items that were not sent; they change nothing, and the report is kept as %s",
+                attempt.ingestion_id, strangers, attempt.report_key,
+            )  # fmt: skip
         return reports.outcomes(report, rows)
     outcome, code = _WHOLE.get(attempt.state, (UNKNOWN, "NO_REPORT"))
     message = str(attempt.item.get("message", ""))

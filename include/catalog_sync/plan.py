@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from catalog_sync.doubt import doubtful_rows, planned_rows
+from catalog_sync.doubt import doubtful_rows, newer_readings, planned_between, planned_rows
 from catalog_sync.errors import RetryLater
 from catalog_sync.fields import KEY
-from catalog_sync.lease import Lease
+from catalog_sync.lease import LEASE_SECONDS, Lease
 from catalog_sync.parallel import in_threads
 from catalog_sync.payload import body, overhead
 from catalog_sync.tables import Tables
@@ -35,7 +35,7 @@ def plan(run: Run) -> dict[str, Any]:
 
     :returns: ``plan_number`` (0 for a dry run), ``plan_hash``, ``rows``, ``batches``, ``groups`` (the batch numbers
         that each upload task carries; empty for a dry run) and ``dry_run``.
-    :raises RetryLater: another run is sending and did not stop in time.
+    :raises RetryLater: another run is sending and did not stop in time, or has taken over while this one was planning.
     """
     made = run.lake.once(run.key("plan.json"), lambda: _make(run))
     return {key: made[key] for key in ("plan_number", "plan_hash", "rows", "batches", "groups", "dry_run")}
@@ -66,15 +66,18 @@ def _make(run: Run) -> dict[str, Any]:
     dry_run = run.options.dry_run
     number = 0 if dry_run else _take_lease(run)
     version = Tables(run.lake).version("acknowledged")
-    blocked = _blocked(run, number)
+    keep = _Keeper(run, number, run.clock.time())
+    blocked, newer = _blocked(run, number), newer_readings(run, number)
     writer = _BatchWriter(run, number)
     left: list[pl.DataFrame] = []
     for manifest in prepared:
         for key in manifest["rows"]:
-            due, kept = _due(run.lake.get_frame(key), blocked, counts)
-            writer.add(due)
+            due, kept = _due(run.lake.get_frame(key), blocked, newer, counts)
+            keep.lease()
+            writer.add(due, keep)
             left.append(kept)
     writer.flush()
+    keep.lease()
     batches = writer.batches
     digest = hashlib.sha256("\n".join(batch["sha256"] for batch in batches).encode()).hexdigest()
     if not dry_run and not batches:
@@ -85,6 +88,7 @@ def _make(run: Run) -> dict[str, Any]:
             "RUN",
             {"plan_number": number, "plan_hash": digest, "batches": len(batches), "expires_at": run.expires_at},
         )
+    _log_left(left)
     log.info("Planned %s rows in %s batches, plan %s", sum(b["items"] for b in batches), len(batches), number)
     return {
         "plan_number": number,
@@ -128,19 +132,17 @@ def _take_lease(run: Run) -> int:
 
 
 def _blocked(run: Run, number: int) -> pl.DataFrame:
-    """Return the keys that must not be sent now.
+    """Return the keys that must not be sent now, and why (``_blocked``).
 
     They are in doubt for less than ``give_up_after``, or another run has planned them since this run began to read its
     sources: what we read is then older than what was sent.
     """
     since = run.clock.time() - run.settings.results.give_up_after.total_seconds()
-    young = doubtful_rows(run).filter(pl.col("sent_at") > since).select(KEY)
-    others = []
-    for between in range(int(run.manifest["plan_number_before"]) + 1, number):
-        made = run.ledger.get(f"PLANS#{run.settings.retailer}", f"{between:012d}")
-        if made and made["run_id"] != run.run_id:
-            others.append(str(made["run_id"]))
-    return pl.concat([young, planned_rows(run, others)]).unique().with_columns(_blocked=pl.lit(True))
+    young = doubtful_rows(run).filter(pl.col("sent_at") > since).select(KEY, _blocked=pl.lit("sent a short time ago"))
+    frames = [young]
+    for other in planned_between(run, number):
+        frames.append(planned_rows(run, other).with_columns(_blocked=pl.lit(f"run {other} has planned them since")))
+    return pl.concat(frames).unique(KEY, keep="last", maintain_order=True)
 
 
 def _put_events(run: Run, left: list[pl.DataFrame]) -> list[str]:
@@ -152,10 +154,16 @@ def _put_events(run: Run, left: list[pl.DataFrame]) -> list[str]:
     return [key]
 
 
-def _due(candidates: pl.DataFrame, blocked: pl.DataFrame, counts: Counts) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _due(
+    candidates: pl.DataFrame, blocked: pl.DataFrame, newer: dict[str, pl.Expr], counts: Counts
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the rows to send, and the events of those that are in doubt or held; count both."""
-    marked = candidates.join(blocked, on=list(KEY), how="left", maintain_order="left").with_columns(
-        booked=pl.when(pl.col("_blocked").fill_null(False))
+    marked = candidates.join(blocked, on=list(KEY), how="left", maintain_order="left")
+    for other, inside in newer.items():
+        why = pl.when(inside).then(pl.lit(f"run {other} has read them later")).otherwise("_blocked")
+        marked = marked.with_columns(_blocked=why)
+    marked = marked.with_columns(
+        booked=pl.when(pl.col("_blocked").is_not_null())
         .then(pl.lit("in_doubt"))
         .when(pl.col("hold") != "")
         .then(pl.lit("held"))
@@ -164,8 +172,41 @@ def _due(candidates: pl.DataFrame, blocked: pl.DataFrame, counts: Counts) -> tup
     for store, booked, rows in marked.group_by("store_id", "booked").len().iter_rows():
         counts.setdefault(store, Counter())[booked] += rows
     planned = pl.col("booked") == "planned"
-    left = marked.filter(~planned).select(*KEY, what="booked", code="hold", message=pl.lit(""))
+    left = marked.filter(~planned).select(*KEY, what="booked", code="hold", message=pl.col("_blocked").fill_null(""))
     return marked.filter(planned).drop("_blocked", "booked", "hold"), left
+
+
+def _log_left(left: list[pl.DataFrame]) -> None:
+    """Say why rows that were due are not sent now."""
+    for why, rows in pl.concat(left).filter(what="in_doubt").group_by("message").len().iter_rows() if left else ():
+        log.warning("%s rows are in doubt and not sent now: %s", rows, why)
+
+
+@dataclass
+class _Keeper:
+    """Keeps the lease while planning goes on: that may take longer than the lease lasts."""
+
+    run: Run
+    number: int
+    renewed_at: float
+
+    def lease(self) -> None:
+        """Renew the lease when a third of its time is over.
+
+        :raises RetryLater: another run has taken it: this plan could never be sent, so it is made anew.
+        """
+        now = self.run.clock.time()
+        if self.number == 0 or now - self.renewed_at < LEASE_SECONDS / 3:
+            return
+        lease = Lease.of(self.run)
+        if not lease.renew(self.number, self.run.run_id, now):
+            holder = lease.read()
+            raise RetryLater(
+                f"run {holder.owner} has made plan {holder.token} while run {self.run.run_id} was planning: what is "
+                "still due is planned anew",
+                after=10.0,
+            )
+        self.renewed_at = now
 
 
 def _groups(batches: int, tasks: int) -> list[list[int]]:
@@ -183,14 +224,16 @@ class _BatchWriter:
     batches: list[dict[str, Any]] = field(default_factory=list)
     rest: pl.DataFrame | None = None
 
-    def add(self, rows: pl.DataFrame) -> None:
+    def add(self, rows: pl.DataFrame, keep: _Keeper) -> None:
         """Write every full batch; what may yet grow stays for the next shard."""
         if self.rest is not None and not self.rest.is_empty():
             rows = pl.concat([self.rest, rows])
         api = self.run.settings.api
         pieces = list(cut(rows["item_bytes"], api.max_items, api.max_bytes))
         numbered = enumerate((rows[start:stop] for start, stop in pieces[:-1]), len(self.batches) + 1)
-        self.batches += in_threads(self._write, numbered)
+        for batch in in_threads(self._write, numbered):
+            self.batches.append(batch)
+            keep.lease()
         self.rest = rows[pieces[-1][0] :] if pieces else rows
 
     def flush(self) -> None:

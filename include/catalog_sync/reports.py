@@ -28,6 +28,8 @@ from catalog_sync.web import is_secure
 
 #: No report is read beyond this: 10,000 items with 50 errors each are far smaller.
 MAX_BYTES = 200 * 1024 * 1024
+#: A count of so many digits is none.
+MAX_DIGITS = 16
 #: Amazon's error texts are kept up to this many characters.
 MAX_MESSAGE = 300
 
@@ -113,7 +115,8 @@ def parse(data: bytes, *, ingestion_id: str) -> Report:
     """Return the report in ``data`` (JSON, or gzip of it).
 
     :param ingestion_id: whose report it must be.
-    :raises NotAReport: it is truncated, no JSON object, or the report of another ingestion.
+    :raises NotAReport: it is truncated, no JSON object, without any key of a report (an error's JSON, say), or the
+        report of another ingestion.
     """
     document = _document(data, ingestion_id)
     named = document.get("ingestionId")
@@ -123,6 +126,9 @@ def parse(data: bytes, *, ingestion_id: str) -> Report:
     if listed is not None and not isinstance(listed, list):
         raise NotAReport(f"the report of {shorten(ingestion_id)!r}: items is a {type(listed).__name__}, not a list")
     summary = document.get("summary")
+    if not document.keys() & {"ingestionId", "summary", "items"}:
+        keys = shorten(", ".join(sorted(document))) or "nothing in it"
+        raise NotAReport(f"no report of {shorten(ingestion_id)!r} but JSON with {keys}")
     counts = summary if isinstance(summary, dict) else {}
     entries = [entry for entry in listed or [] if isinstance(entry, dict) and entry.get("itemSku") is not None]
     return Report(
@@ -178,7 +184,7 @@ def _text(value: Any) -> str | None:
 
 
 def _count(value: Any) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < MAX_DIGITS:
         return int(value)
     return value if type(value) is int and value >= 0 else None
 

@@ -34,7 +34,10 @@ def parse_duration(value: object) -> object:
     parts = _DURATION.findall(value)
     if not parts or "".join(n + u for n, u in parts) != value.replace(" ", ""):
         raise ValueError("a duration is a number with a unit (ms, s, m, h, d), such as 90s, 15m or 1h30m")
-    return timedelta(seconds=sum(float(n) * _UNIT_SECONDS[u] for n, u in parts))
+    try:
+        return timedelta(seconds=sum(float(n) * _UNIT_SECONDS[u] for n, u in parts))
+    except OverflowError:
+        raise ValueError("a duration of more than 999999999 days") from None
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -339,7 +342,7 @@ def load(path: Path | str | None = None) -> Settings:
     file = Path(path or os.environ.get("CATALOG_CONFIG") or DEFAULT_CONFIG).expanduser().resolve()
     try:
         raw = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except Exception as error:  # PyYAML lets out whatever a value's conversion raises, and RecursionError when too deep
         raise Misconfigured(f"{file}: cannot be read as YAML: {shorten(error, 300)}") from error
     if not isinstance(raw, dict):
         raise Misconfigured(f"{file}: must be a mapping of settings, not {type(raw).__name__}")
@@ -350,8 +353,8 @@ def load(path: Path | str | None = None) -> Settings:
 
 
 def _explain(file: Path, problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "(top level)"
-    rule = problem["msg"].removeprefix("Value error, ")
+    key = shorten(".".join(str(part) for part in problem["loc"]) or "(top level)", 200)
+    rule = shorten(problem["msg"].removeprefix("Value error, "), 600)
     if problem["type"] == "extra_forbidden":
         rule = "is not a known key; look for a misspelling"
     value = problem.get("input")

@@ -18,7 +18,7 @@ from catalog_sync import catalog_rows
 from catalog_sync.attempts import ENDED, Attempt, State
 from catalog_sync.clock import utc
 from catalog_sync.doubt import attempts_of
-from catalog_sync.keyed import without
+from catalog_sync.keyed import within, without
 from catalog_sync.lease import Lease
 from catalog_sync.outcomes import outcomes_of
 from catalog_sync.parallel import in_threads
@@ -55,7 +55,8 @@ def settle(run: Run) -> dict[str, Any]:
     for first in range(0, len(due), CHUNK):
         chunk = due[first : first + CHUNK]
         ends = list(in_threads(lambda pair: outcomes_of(run, pair[0], next_plan), chunk))
-        _apply(run, pl.concat(ends), now)
+        told = pl.concat(ends)
+        _apply(run, pl.concat([told, *_broken_since(run, told, next_plan)]), now)
         named = {
             f"{attempt.key.pointer}/{what}": _events(rows) for (attempt, what), rows in zip(chunk, ends, strict=True)
         }
@@ -105,6 +106,23 @@ def _apply(run: Run, outcomes: pl.DataFrame, now: float) -> None:
         standing = tables.replace("acknowledged", stores, partial(catalog_rows.replaced, outcomes=rows, now=now))
         if "refused" in rows["outcome"] or any(store in tables.sizes("refusals") for store in stores):
             tables.replace("refusals", stores, partial(catalog_rows.refused, outcomes=rows, acknowledged=standing))
+
+
+def _broken_since(run: Run, told: pl.DataFrame, next_plan: int) -> list[pl.DataFrame]:
+    """Return what newer attempts, settled before, have left unproven of the rows that ``told`` speaks of.
+
+    A row that nothing was acknowledged of could not be made dirty then. Now that an older attempt acknowledges it, it
+    must be; for a row that stood, saying it again changes nothing.
+    """
+    oldest = told["plan_number"].min() if len(told) else next_plan
+    found = []
+    for number in range(int(str(oldest)) + 1, next_plan):
+        made = run.ledger.get(f"PLANS#{run.settings.retailer}", f"{number:012d}")
+        for attempt in attempts_of(run).of_run(str(made["run_id"])) if made else ():
+            if attempt.state is State.SETTLED and attempt.end not in (State.REJECTED, State.REFUSED):
+                rows = outcomes_of(run, attempt, next_plan).filter(pl.col("outcome").is_in(["failed", "unknown"]))
+                found.append(within(rows, told))
+    return [rows for rows in found if len(rows)]
 
 
 def _packs(added: dict[str, int], standing: dict[str, int]) -> Iterator[list[str]]:

@@ -38,9 +38,12 @@ def _read(settings: Settings, connections: Connections) -> tuple[str, list[str]]
         path = settings.base / stores.file
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
-                rows = list(csv.DictReader(file))
+                reader = csv.DictReader(file)
+                columns, rows = list(reader.fieldnames or ()), list(reader)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise Misconfigured(f"stores.file = {stores.file!r}: {shorten(error, 200)}") from None
+        if columns.count("store_id") > 1:
+            raise Misconfigured(f"{path}: has the column store_id twice")
         if rows and "store_id" not in rows[0]:
             raise Misconfigured(f"{path}: has no column store_id; columns: {shorten(', '.join(map(str, rows[0])))}")
         return str(path), [str(row["store_id"] or "").strip() for row in rows]

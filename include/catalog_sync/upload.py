@@ -10,6 +10,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from catalog_sync.api.client import CatalogApi
 from catalog_sync.api.outcomes import Answer, Verdict
 from catalog_sync.attempts import Attempt, AttemptKey, Attempts, State
 from catalog_sync.breaker import Breaker
-from catalog_sync.errors import BadInput, CatalogSyncError, Misconfigured, RetryLater
+from catalog_sync.errors import BadInput, CatalogSyncError, Misconfigured, RetryLater, shorten
 from catalog_sync.lease import LEASE_SECONDS, Lease
 from catalog_sync.tickets import Tickets
 
@@ -246,8 +247,10 @@ class _BatchSender:
         self.held_back += held_back
         self.requests += not held_back
         self.throttled += answer.throttled
+        if answer.verdict is Verdict.ACCEPTED and not self._accepted(attempt, answer):
+            why = f"accepted as {shorten(answer.ingestion_id)!r}, which was another upload's id before"
+            answer = replace(answer, verdict=Verdict.AMBIGUOUS, message=why)
         if answer.verdict is Verdict.ACCEPTED:
-            self.attempts.accepted(attempt, answer.ingestion_id, self.run.clock.time(), answer.latency)
             log.info("Batch %s rows %s–%s: accepted as %s", key.batch, start, stop, answer.ingestion_id)
         elif answer.verdict is Verdict.AMBIGUOUS:
             self.attempts.doubtful(attempt, answer)
@@ -260,6 +263,9 @@ class _BatchSender:
             level = logging.ERROR if failed or answer.throttled else logging.WARNING
             log.log(level, "Batch %s rows %s–%s: %s: %s", key.batch, start, stop, answer.verdict.value, answer.message)
         return attempt, answer
+
+    def _accepted(self, attempt: Attempt, answer: Answer) -> bool:
+        return self.attempts.accepted(attempt, answer.ingestion_id, self.run.clock.time(), answer.latency)
 
     def _end(self, attempt: Attempt, answer: Answer, state: State) -> None:
         self.attempts.ended(attempt, state, self.run.clock.time(), answer)

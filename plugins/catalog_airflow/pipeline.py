@@ -19,6 +19,7 @@ from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from catalog_airflow.assets import CATALOG, CATALOG_SYNCED
+from catalog_airflow.connections import AirflowConnections
 from catalog_airflow.context import label, open_run
 from catalog_airflow.listeners import SUMMARY
 from catalog_airflow.operators import StartFollowUp
@@ -152,6 +153,30 @@ def account(kind: str) -> dict[str, Any]:
     return {"state": made["state"], **counts}
 
 
+@task
+def redrive() -> dict[str, Any]:
+    """Look at the dead letters, and unless it is a dry run send them back to the queue."""
+    from catalog_sync import settings
+    from catalog_sync.clock import SystemClock
+    from catalog_sync.dead_letters import redrive as stage
+
+    context: Any = get_current_context()
+    form, config, connections = context["params"], settings.load(), AirflowConnections()
+    made = stage(
+        config,
+        connections.aws(config.aws.conn_id, config.aws.region),
+        SystemClock(),
+        why=str(form["why"] or ""),
+        limit=int(form["limit"]),
+        dry_run=bool(form["dry_run"]),
+    )
+    log.info("%s About %s are in the dead-letter queue.", made.summary, made.waiting)
+    for letter in made.sample:
+        log.info("%s", ", ".join(f"{key}={value}" for key, value in letter.items()))
+    context["ti"].xcom_push(SUMMARY, f"{'**dry run** ' if made.dry_run else ''}{made.summary}")
+    return {key: value for key, value in made.as_dict().items() if key != "sample"}
+
+
 def summary_of(made: dict[str, Any]) -> str:
     """Return the books as one short text, for the run's note."""
     from catalog_sync.books import COLUMNS
@@ -159,4 +184,5 @@ def summary_of(made: dict[str, Any]) -> str:
     whole = made["total"]
     told = ", ".join(f"{whole[column]:,} {column.replace('_', ' ')}" for column in COLUMNS if whole.get(column))
     text = f"**{made['state']}**{' (dry run)' if made['dry_run'] else ''}: {told or 'nothing was read'}."
-    return "\n\n".join([text, *made["problems"], f"Run `{made['run_id']}`"])
+    # Books of an earlier version know no alarms.
+    return "\n\n".join([text, *made["problems"], *made.get("alarms", ()), f"Run `{made['run_id']}`"])

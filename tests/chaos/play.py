@@ -231,7 +231,7 @@ class Player:
             raise failures[0]
 
     def _collect(self, run: Run, played: Played) -> Any:
-        collector = Collector(run, self.world.client(run))
+        collector = Collector(run, self.world.client(run), transport=self.world.wire)
         for _ in range(MOST_STEPS):
             progress = collector.step()
             if progress.round_over:

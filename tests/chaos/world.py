@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from catalog_sandbox.faults import FaultPlan
 from catalog_sandbox.identities import Identities
 from catalog_sandbox.ingestions import Ingestion
 from catalog_sandbox.inprocess import SandboxTransport
-from catalog_sync import parallel, prepare, reports, tables
+from catalog_sync import parallel, prepare, tables
 from catalog_sync.api.client import CatalogApi
 from catalog_sync.breaker import Breaker
 from catalog_sync.connections import EnvironmentConnections
@@ -315,7 +314,6 @@ def world(folder: Path, seed: int) -> Iterator[World]:
 
     with _patched(
         (botocore.auth, "get_current_datetime", lambda *_: datetime.fromtimestamp(made.clock.now, UTC)),
-        (reports, "fetch", partial(reports.fetch, transport=made.wire, clock=made.clock)),
         (tables, "write_deltalake", commit),
         (parallel, "cores", lambda: 1),
         (prepare, "cores", lambda: 1),

@@ -131,3 +131,12 @@ def test_the_note_says_how_the_run_ended() -> None:
     made = {"state": "incomplete", "dry_run": False, "run_id": "r", "problems": ["5 rows were not sent"]}
     made["total"] = {"read": 12_000, "unchanged": 0, "unsent": 5}
     assert summary_of(made) == "**incomplete**: 12,000 read, 5 unsent.\n\n5 rows were not sent\n\nRun `r`"
+
+
+def test_the_note_has_the_alarms() -> None:
+    """An alarm stands in the note of a green run, too; it names its runbook."""
+    made = {"state": "complete", "dry_run": False, "run_id": "r", "problems": [], "total": {"read": 1}}
+    made["alarms"] = ["no notice came; see docs/runbooks/lost-subscription.md"]
+    assert summary_of(made) == (
+        "**complete**: 1 read.\n\nno notice came; see docs/runbooks/lost-subscription.md\n\nRun `r`"
+    )

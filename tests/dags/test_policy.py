@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from catalog_airflow.defaults import Tag
 from catalog_airflow.retry import ByRecovery
@@ -89,18 +93,44 @@ def test_every_form_field_is_explained(dags: dict[str, Any]) -> None:
             assert param.schema.get("title"), f"{dag.dag_id}.{name}: give it a title"
 
 
-def test_every_form_field_of_the_backfill_is_in_its_manual(dags: dict[str, Any]) -> None:
-    """The manual's table has a line for each field of the form."""
-    dag = dags["backfill_catalog"]
+@pytest.mark.parametrize("dag_id", ["backfill_catalog", "redrive_dead_letters"])
+def test_every_form_field_is_in_the_manual(dags: dict[str, Any], dag_id: str) -> None:
+    """The manual's table of a DAG that people start has a line for each field of the form."""
+    dag = dags[dag_id]
     for name in dag.params:
         assert dag.params.get_param(name).schema["title"] in dag.doc_md
 
 
-def test_a_backfill_is_a_dry_run_unless_somebody_says_otherwise(dags: dict[str, Any]) -> None:
-    """The form of ``backfill_catalog`` has the dry run ticked, and wants a reason."""
-    params = dags["backfill_catalog"].params
-    assert params["dry_run"] is True
-    assert not params.get_param("reason").has_value
+@pytest.mark.parametrize("dag_id", ["backfill_catalog", "redrive_dead_letters"])
+def test_what_people_start_is_a_dry_run_unless_somebody_says_otherwise(dags: dict[str, Any], dag_id: str) -> None:
+    """The form has the dry run ticked."""
+    assert dags[dag_id].params["dry_run"] is True
+
+
+def test_a_backfill_wants_a_reason(dags: dict[str, Any]) -> None:
+    """The form of ``backfill_catalog`` cannot be sent without one."""
+    assert not dags["backfill_catalog"].params.get_param("reason").has_value
+
+
+@pytest.mark.parametrize(
+    ("form", "fits"),
+    [
+        ({}, True),
+        ({"why": "MALFORMED", "limit": 10_000, "dry_run": False}, True),
+        ({"why": "malformed"}, False),
+        ({"why": ""}, False),
+        ({"limit": 0}, False),
+        ({"limit": 10_001}, False),
+        ({"limit": "all"}, False),
+        ({"dry_run": "no"}, False),
+    ],
+)
+def test_the_form_of_the_redrive_is_typed(dags: dict[str, Any], form: dict[str, Any], fits: bool) -> None:
+    """Only known reasons, a bounded number, and a dry run that is true or false are taken."""
+    params = copy.deepcopy(dags["redrive_dead_letters"].params)
+    with nullcontext() if fits else pytest.raises(ValueError, match="Invalid"):
+        params.update(form)
+        params.validate()
 
 
 def test_the_manual_of_the_nightly_sync_names_every_task(dags: dict[str, Any]) -> None:

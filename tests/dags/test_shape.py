@@ -44,6 +44,13 @@ def test_the_hourly_job_only_collects(dags: dict[str, Any]) -> None:
     assert edges == {"collect_results": {"settle"}, "settle": set()}
 
 
+def test_the_redrive_is_one_task(dags: dict[str, Any]) -> None:
+    """``redrive_dead_letters`` looks and sends in one task, started by people only."""
+    dag = dags["redrive_dead_letters"]
+    assert [task.task_id for task in dag.tasks] == ["redrive"]
+    assert dag.schedule is None
+
+
 def test_the_night_is_the_retailers(dags: dict[str, Any]) -> None:
     """The nightly sync starts at the configured time of day in the configured time zone, summer and winter."""
     timetable = dags["nightly_catalog_sync"].timetable

@@ -70,6 +70,7 @@ class Deployment:
     """One retailer's deployment, with a lake, a lease and runs of its own."""
 
     def __init__(self, services: Services, folder: Path) -> None:
+        self.services = services
         self.name = services.fresh()
         self.sandbox = sandbox = services.sandbox
         self.folder = folder

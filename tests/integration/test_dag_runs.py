@@ -194,3 +194,33 @@ def test_the_hourly_job_settles_what_a_killed_run_left(nights: Nights) -> None:
     nights.run("collect_upload_results")
     assert (nights.state, nights.tasks) == ("success", {"collect_results": {"success"}, "settle": {"success"}})
     assert counts(nights.run()) == {"read": 2, "unchanged": 2}
+
+
+def test_dead_letters_are_shown_and_then_sent_back(nights: Nights) -> None:
+    """The form as it is changes nothing; with the dry run unticked they are in the queue again, to be judged anew."""
+    services = nights.deployment.services
+    sqs = services.aws.client("sqs")
+    queue, dead = services.outputs["QueueUrl"], services.outputs["DeadLetterQueueUrl"]
+    sqs.purge_queue(QueueUrl=dead)
+    sqs.send_message(QueueUrl=dead, MessageBody="no json")
+
+    def dead_letters() -> int:
+        name = "ApproximateNumberOfMessages"
+        return int(sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=[name])["Attributes"][name])
+
+    def sent_back() -> bool:
+        # Notices of other tests may still come in beside it.
+        found: list[str] = []
+        while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=0).get(
+            "Messages"
+        ):
+            found += [message["Body"] for message in messages]
+        return "no json" in found
+
+    nights.run("redrive_dead_letters")
+    assert (nights.state, nights.tasks) == ("success", {"redrive": {"success"}})
+    assert (sent_back(), dead_letters()) == (False, 1)
+    nights.run("redrive_dead_letters", dry_run=False, why="MOVED_BY_SQS")
+    assert nights.state == "success"
+    assert (sent_back(), dead_letters()) == (True, 0)
+    sqs.purge_queue(QueueUrl=queue)

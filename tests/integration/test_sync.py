@@ -140,11 +140,61 @@ def test_a_half_applied_upload_heals_even_when_the_source_goes_back(deployment: 
 
 
 def test_results_come_by_polling_when_no_notice_comes(deployment: Deployment) -> None:
-    """No notice at all: the status API carries the run."""
+    """No notice at all: the status API carries the run, its books balance, and the loss itself is an alarm."""
     deployment.faults(rates={"notice_lost": 1.0})
-    made = deployment.sync("n1", ROWS)
+    made = deployment.sync("n1", ROWS, api={"timeout": "5s", "max_items": 3})
     assert (made["state"], made["total"]["acknowledged"]) == ("complete", 10)
-    assert any(request["operation"] == "status" for request in deployment.lines("/sandbox/requests"))
+    assert len(deployment.catalog()) == 10
+    assert made["alarms"] == [
+        "no notice came for 4 of 4 uploads: the status API had to be asked; see docs/runbooks/lost-subscription.md"
+    ]
+    deployment.faults()
+    made = deployment.sync("n2", [{**r, "descr": "Changed"} for r in ROWS])
+    assert (made["state"], made["alarms"]) == ("complete", [])
+
+
+def test_one_notice_that_stays_away_is_no_lost_subscription(deployment: Deployment) -> None:
+    """Under half of the finished uploads: no alarm."""
+    deployment.faults(script=[{"fault": "notice_lost"}])
+    made = deployment.sync("n1", ROWS, api={"timeout": "5s", "max_items": 3})
+    assert (made["state"], made["alarms"]) == ("complete", [])
+
+
+def test_neither_notice_nor_status(deployment: Deployment) -> None:
+    """Unknown after the deadline and not acknowledged; when the status API works again the hourly job settles it."""
+    results = {**deployment.raw["results"], "poll_after": "1s", "give_up_after": "2s"}
+    silent = [{"fault": "unavailable", "operation": "status", "times": 1000}]
+    deployment.faults(rates={"notice_lost": 1.0}, script=silent)
+    api = {"timeout": "5s", "breaker": {"failures": 5, "pause": "1s", "longest_pause": "1s"}}
+    made = deployment.sync("n1", ROWS, results=results, api=api)
+    assert (made["state"], counts(made)) == (
+        "incomplete", {"read": 10, "planned": 10, "sent": 10, "unknown": 10},
+    )  # fmt: skip
+    assert Tables(deployment.open("n1").lake).read("acknowledged", ["SEA-001", "PDX-001"]).is_empty()
+    deployment.faults(rates={"notice_lost": 1.0})
+    hourly = deployment.open("hourly", Options(kind=Kind.COLLECT), results=results, api=api)
+    collector = Collector(hourly)
+    while not collector.step().waiting:
+        pass
+    collector.archive()
+    settle(hourly)
+    assert gather(hourly)["late"] == [
+        {"of_run": deployment.run_id("n1"), "stores": {"PDX-001": {"acknowledged": 5}, "SEA-001": {"acknowledged": 5}}}
+    ]
+    assert counts(deployment.sync("n2")) == {"read": 10, "unchanged": 10}
+    assert deployment.uploads() == 1
+
+
+def test_without_any_word_the_next_night_sends_again(deployment: Deployment) -> None:
+    """What stays unknown is sent with the next run, acknowledged there, and Amazon has it once."""
+    results = {**deployment.raw["results"], "poll_after": "1s", "give_up_after": "3s"}
+    silent = [{"fault": "unavailable", "operation": "status", "times": 1000}]
+    deployment.faults(rates={"notice_lost": 1.0}, script=silent)
+    assert deployment.sync("n1", ROWS, results=results)["total"]["unknown"] == 10
+    deployment.faults()
+    made = deployment.sync("n2", results=results)
+    assert (made["state"], made["total"]["acknowledged"], made["alarms"]) == ("complete", 10, [])
+    assert (deployment.uploads(), len(deployment.catalog())) == (2, 10)
 
 
 def test_an_upload_without_a_result_is_unknown_and_late_results_are_booked_by_the_run_that_settles_them(
@@ -286,7 +336,8 @@ def test_a_run_whose_sources_are_older_than_another_plan_leaves_those_keys_alone
     deployment.write(ROWS)
     night = deployment.open("night")
     extract(night, "erp")
-    deployment.sync("backfill", [{**r, "descr": "Newer"} for r in ROWS[:4]])
+    options = Options(kind=Kind.BACKFILL, skus=("SKU-0", "SKU-1"))
+    deployment.sync("backfill", [{**r, "descr": "Newer"} for r in ROWS[:4]], options=options)
     made = sync(deployment.open("night"))
     assert counts(made) == {"read": 10, "in_doubt": 4, "planned": 6, "sent": 6, "acknowledged": 6}
     assert sorted(set(deployment.catalog().values())) == ["Item 2", "Item 3", "Item 4", "Newer"]

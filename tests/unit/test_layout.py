@@ -128,7 +128,7 @@ def test_every_make_command_in_the_pages_exists() -> None:
 def test_every_command_line_in_the_pages_exists() -> None:
     """``python -m catalog_sync X`` is understood for each X that a page shows."""
     [commands] = [action.choices for action in parser()._actions if action.dest == "command"]
-    typed = {name for page in documents() for name in re.findall(r"-m catalog_sync ([a-z]+)", page.read_text("utf-8"))}
+    typed = {name for page in documents() for name in re.findall(r"-m catalog_sync ([a-z-]+)", page.read_text("utf-8"))}
     assert {"check", "sync", "books"} <= typed
     assert typed <= set(commands or ())
 

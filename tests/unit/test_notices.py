@@ -6,16 +6,26 @@ import base64
 import json
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.asymmetric import ec
+from tests.unit.sns import (
+    CERT_URL,
+    INNER,
+    KEY,
+    OTHER_KEY,
+    PEM,
+    SUBSCRIBE,
+    TOPIC,
+    certificate,
+    confirmation_envelope,
+    notification,
+    notification_text,
+    signed,
+)
 
 from catalog_sync.errors import RetryLater
 from catalog_sync.notices import (
@@ -31,78 +41,9 @@ from catalog_sync.notices import (
     verify,
 )
 
-TOPIC = "arn:aws:sns:us-east-1:123456789012:JWOCatalogIngestionStatus"
-CERT_URL = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-1.pem"
-SUBSCRIBE = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&Token=t0ken"
-INNER = {"ingestionId": "ing-1", "processingStatus": "DONE", "reportDownloadLink": "https://b.example.com/r?sig=s3cret"}
-
-KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-def certificate(key: Any) -> bytes:
-    """Return a self-signed certificate of ``key`` as PEM."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
-    )
-
-
-PEM = certificate(KEY)
-
-
-def signed(envelope: dict[str, Any], text: str, version: str = "2", key: Any = KEY) -> dict[str, Any]:
-    """Return the envelope with the signature of ``text``, which each test spells out as AWS documents it."""
-    algorithm = hashes.SHA256() if version == "2" else hashes.SHA1()
-    signature = base64.b64encode(key.sign(text.encode(), PKCS1v15(), algorithm)).decode()
-    return {**envelope, "SignatureVersion": version, "Signature": signature, "SigningCertURL": CERT_URL}
-
-
-def notification(inner: Any = INNER, **changes: Any) -> dict[str, Any]:
-    message = inner if isinstance(inner, str) else json.dumps(inner)
-    return {
-        "Type": "Notification",
-        "MessageId": "m-1",
-        "TopicArn": TOPIC,
-        "Message": message,
-        "Timestamp": "2026-11-20T02:30:00.500Z",
-        "UnsubscribeURL": "https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe",
-        **changes,
-    }
-
-
-def notification_text(envelope: dict[str, Any]) -> str:
-    subject = f"Subject\n{envelope['Subject']}\n" if "Subject" in envelope else ""
-    return (
-        f"Message\n{envelope['Message']}\nMessageId\n{envelope['MessageId']}\n{subject}"
-        f"Timestamp\n{envelope['Timestamp']}\nTopicArn\n{envelope['TopicArn']}\nType\nNotification\n"
-    )
-
 
 def confirmation(url: str = SUBSCRIBE, key: Any = KEY) -> Confirmation:
-    envelope = {
-        "Type": "SubscriptionConfirmation",
-        "MessageId": "m-2",
-        "Token": "t0ken",
-        "TopicArn": TOPIC,
-        "Message": "You have chosen to subscribe …",
-        "SubscribeURL": url,
-        "Timestamp": "2026-11-20T02:30:00.500Z",
-    }
-    text = (
-        f"Message\n{envelope['Message']}\nMessageId\nm-2\nSubscribeURL\n{url}\n"
-        f"Timestamp\n{envelope['Timestamp']}\nToken\nt0ken\nTopicArn\n{TOPIC}\nType\nSubscriptionConfirmation\n"
-    )
-    said = parse(json.dumps(signed(envelope, text, key=key)), topic_arn=TOPIC)
+    said = parse(json.dumps(confirmation_envelope(url, key)), topic_arn=TOPIC)
     assert isinstance(said, Confirmation)
     return said
 
@@ -250,6 +191,8 @@ def test_what_sns_signed_is_believed(version: str, subject: dict[str, str]) -> N
         {"Type": "SubscriptionConfirmation", "Token": "t", "SubscribeURL": SUBSCRIBE},
         {"Signature": base64.b64encode(b"\0" * 256).decode()},
         {"Signature": "not base64!"},
+        {"Signature": "é"},
+        {"SigningCertURL": f"https://sns.us-east-1.amazonaws.com/{'x' * 70_000}"},
         {"Signature": ""},
         {"Signature": None},
         {"SignatureVersion": "1"},

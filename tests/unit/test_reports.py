@@ -171,7 +171,7 @@ def test_a_report_is_read() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        {},
+        {"ingestionId": "ing-1"},
         {"items": None, "summary": None},
         {"items": [], "summary": [], "reportVersion": 2},
         {"summary": {"totalItems": "many", "succeeded": -1, "failed": True}},
@@ -379,3 +379,19 @@ def test_a_full_batch_is_judged_as_one() -> None:
 
     assert judged.select("store_id", "item_sku").equals(rows)
     assert dict(judged["outcome"].value_counts().rows()) == {"acknowledged": 9_900, "refused": 100}
+
+
+def test_a_count_of_thousands_of_digits_is_none() -> None:
+    """Python refuses to read such a text as a number; the report is read all the same, and proves nothing."""
+    data = json.dumps({"summary": {"totalItems": "9" * 5000, "failed": "0"}, "items": []}).encode()
+    report = reports.parse(data, ingestion_id="ing-1")
+    sent = pl.DataFrame({"store_id": ["S1"], "item_sku": ["A"]})
+    assert (report.total, report.failed) == (None, 0)
+    assert reports.outcomes(report, sent)["outcome"].to_list() == ["unknown"]
+
+
+@pytest.mark.parametrize("key", ["ingestionId", "items", "summary"])
+def test_a_number_of_thousands_of_digits_is_no_report(key: str) -> None:
+    """Wherever it stands; the error's text is short."""
+    with pytest.raises(reports.NotAReport, match="truncated or not JSON"):
+        reports.parse(f'{{"{key}": {"9" * 5000}}}'.encode(), ingestion_id="ing-1")

@@ -92,7 +92,7 @@ def test_the_queue_is_as_written(stack: tuple[Aws, dict[str, str]]) -> None:
     assert found["VisibilityTimeout"] == "120"
     assert found["ReceiveMessageWaitTimeSeconds"] == "20"
     assert found["KmsMasterKeyId"] == outputs["KeyArn"]
-    assert json.loads(found["RedrivePolicy"]) == {"deadLetterTargetArn": f"{QUEUE_ARN}-dlq", "maxReceiveCount": 5}
+    assert json.loads(found["RedrivePolicy"]) == {"deadLetterTargetArn": f"{QUEUE_ARN}-dlq", "maxReceiveCount": 10}
     allow, deny = json.loads(found["Policy"])["Statement"]
     assert allow["Sid"] == "AllowSNSToSendMessage"
     assert allow["Principal"] == {"Service": "sns.amazonaws.com"}

@@ -45,6 +45,7 @@ def test_stores_of_a_list(tmp_path) -> None:
     [
         (b"", "names no store"),
         (b"store_id\n", "names no store"),
+        (b"store_id,store_id\nA,B\n", "has the column store_id twice"),
         (b"id\n1\n", "has no column store_id; columns: id"),
         (b"store_id\nA\nA \n", "store_id = 'A' stands twice"),
         (b"store_id,name\nA,x\n,y\n", "store_id = ''"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from catalog_local.template import Resolver, load
+from catalog_sync.dead_letters import TRIES
 from catalog_sync.errors import Misconfigured
 
 TEMPLATE = Path(__file__).parents[2] / "include/cloudformation/catalog-sync.yaml"
@@ -80,6 +81,27 @@ def test_the_role_may_call_three_paths_and_nothing_on_everything() -> None:
         resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         assert not any("*" in action for action in actions)
         assert not any(resource == "*" for resource in resources)
+
+
+def test_workers_may_bury_messages_and_bring_them_back() -> None:
+    """They send to the dead-letter queue and back to the queue, and may do no more there than receive and delete."""
+    (policy,) = resolver().properties("WorkerRole")["Policies"]
+    allowed: dict[str, set[str]] = {"Queue": set(), "DeadLetterQueue": set()}
+    for statement in policy["PolicyDocument"]["Statement"]:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        if "sqs:SendMessage" in actions or "sqs:ReceiveMessage" in actions:
+            allowed[statement["Resource"].rpartition(":")[2]] |= set(actions)
+    reading = {"sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:DeleteMessage"}
+    assert allowed == {
+        "Queue": {*reading, "sqs:SendMessage"},
+        "DeadLetterQueue": {*reading, "sqs:SendMessage", "sqs:ChangeMessageVisibility"},
+    }
+
+
+def test_sqs_gives_up_later_than_the_workers() -> None:
+    """The queue's own redrive, which tells no reason, leaves the workers their tries and some to die in."""
+    most = resolver().properties("Queue")["RedrivePolicy"]["maxReceiveCount"]
+    assert most >= 2 * TRIES
 
 
 def test_no_worker_may_delete_a_run() -> None:

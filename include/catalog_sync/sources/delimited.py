@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from catalog_sync.errors import BadInput
 from catalog_sync.sources.base import BATCH_ROWS, Unreadable, batch_of, check_names, fault, visible
 from catalog_sync.sources.lines import Lines
 
+#: What ends a line here; to Python's ``splitlines`` other characters would, too.
+_LINE_END = re.compile(r"\r\n|\n|\r")
 #: A field of more characters is taken for an unclosed quote that swallows the file.
 MAX_FIELD = 1_000_000
 
@@ -104,7 +107,7 @@ class _Reader:
             )
         text = self._delimiter.join(row)
         # A field that begins with a stray quote swallows the rows up to the next quote: they would look absent.
-        if any(line.count(self._delimiter) >= wide - 1 for line in text.splitlines()[1:]):
+        if any(line.count(self._delimiter) >= wide - 1 for line in _LINE_END.split(text)[1:]):
             raise BadInput(
                 f"{where}: has {len(row)} fields instead of {wide}, and whole rows inside quotes: a quote is not "
                 "closed; nothing was read"

@@ -20,6 +20,9 @@ from catalog_sync.sources import delimited, formats, json_rows
 from catalog_sync.sources.base import Source
 from catalog_sync.sources.locate import Found, locate
 
+#: A compressed Parquet file or workbook that unpacks to more than this is refused; it would fill the memory.
+MAX_WHOLE = 2 * 1024 * 1024 * 1024
+
 
 class FileSource(Source):
     """Rows of files.
@@ -84,7 +87,12 @@ class FileSource(Source):
 def _whole(stream: Any, name: str) -> Any:
     """Return the whole file in memory: these formats keep their directory at the end."""
     data = bytes(stream.read())
-    return io.BytesIO(gzip.decompress(data) if name.endswith(".gz") else data)
+    if not name.endswith(".gz"):
+        return io.BytesIO(data)
+    plain = gzip.GzipFile(fileobj=io.BytesIO(data)).read(MAX_WHOLE + 1)
+    if len(plain) > MAX_WHOLE:
+        raise BadInput(f"{name}: unpacks to over {MAX_WHOLE} bytes; nothing was read")
+    return io.BytesIO(plain)
 
 
 class _Readable(io.RawIOBase):

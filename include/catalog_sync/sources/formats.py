@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from datetime import date, datetime, time
 from typing import Any
@@ -13,6 +14,9 @@ from catalog_sync.errors import BadInput, shorten
 from catalog_sync.sources.base import BATCH_ROWS, FILE, ROW, Unreadable, batch_of, check_names
 
 _WHY = "__why"
+#: A workbook is a zip archive; one that unpacks to more than this is refused, since it is read as a whole. A sheet of a
+#: million rows and ten columns has about 300 MB.
+MAX_SHEETS = 1024 * 1024 * 1024
 
 
 def read_parquet(stream: Any, name: str, unreadable: list[Unreadable]) -> Iterator[pa.RecordBatch]:
@@ -50,7 +54,8 @@ def _parquet_batch(raw: pl.DataFrame, first: int, name: str, unreadable: list[Un
     )
     bad = frame.filter(pl.col(_WHY).is_not_null())
     unreadable += [Unreadable(number, name, why) for number, why in bad.select(ROW, _WHY).iter_rows()]
-    yield from frame.filter(pl.col(_WHY).is_null()).drop(_WHY).to_arrow().to_batches()
+    good = frame.filter(pl.col(_WHY).is_null()).drop(_WHY)
+    yield from good.to_arrow().to_batches() if len(good) else [batch_of(raw.columns, [], [], name, unreadable)]
 
 
 def _as_text(name: str, kind: pl.DataType) -> pl.Expr:
@@ -96,13 +101,18 @@ def _sheet(stream: Any, name: str, sheet: str | None) -> list[list[Any]]:
     from python_calamine import CalamineError, CalamineWorkbook
 
     try:
+        with zipfile.ZipFile(stream) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > MAX_SHEETS:
+            raise BadInput(f"{name}: unpacks to {unpacked} bytes; at most {MAX_SHEETS} are read; nothing was read")
+        stream.seek(0)
         book = CalamineWorkbook.from_filelike(stream)
         if sheet is not None and sheet not in book.sheet_names:
             raise BadInput(
                 f"{name}: there is no sheet {shorten(sheet)!r}; sheets: {shorten(', '.join(book.sheet_names), 200)}"
             )
         rows: list[list[Any]] = book.get_sheet_by_name(sheet or book.sheet_names[0]).to_python(skip_empty_area=False)
-    except (CalamineError, OSError, ValueError, IndexError) as error:
+    except (zipfile.BadZipFile, CalamineError, OSError, ValueError, IndexError, NotImplementedError) as error:
         raise BadInput(f"{name}: cannot be read as XLSX: {shorten(error, 200)}; nothing was read") from None
     return rows
 

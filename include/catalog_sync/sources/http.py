@@ -82,10 +82,9 @@ class HttpSource(Source):
             step = _dig(page, self._settings.next) if self._settings.next else None
             if step in (None, "", False):
                 return
-            if self._settings.next_param:
-                url = url.copy_set_param(self._settings.next_param, str(step))
-            else:
-                url = self._step(url, str(step))
+            if not isinstance(step, str):  # numbers are text here
+                raise BadInput(f"{self._where(url)}: next is a {type(step).__name__}, no text; nothing was read")
+            url = self._step(url, step, self._settings.next_param)
         raise BadInput(
             f"{self._where(first)}: more than {self._settings.max_pages} pages (max_pages); nothing was read"
         )
@@ -95,7 +94,7 @@ class HttpSource(Source):
         for number, row in enumerate(rows, before + 1):
             try:
                 good.append((number, text_row(row)))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 self.unreadable.append(Unreadable(number, "", f"is no row: {error}", shorten(row)))
         for first in range(0, len(good), BATCH_ROWS):
             chunk = good[first : first + BATCH_ROWS]
@@ -140,10 +139,13 @@ class HttpSource(Source):
         if not response.is_success:
             raise BadInput(f"{self._where(url)}: HTTP {response.status_code}; nothing was read")
 
-    def _step(self, here: httpx.URL, to: str) -> httpx.URL:
-        """Return where a page leads. Credentials go to the configured host only, wherever that may be."""
+    def _step(self, here: httpx.URL, to: str, parameter: str | None = None) -> httpx.URL:
+        """Return where a page leads, by a URL or by the token of a parameter.
+
+        Credentials go to the configured host only, wherever it leads.
+        """
         try:
-            url = here.join(to)
+            url = here.copy_set_param(parameter, to) if parameter else here.join(to)
         except (httpx.InvalidURL, ValueError):
             raise BadInput(
                 f"{self._where(here)}: leads to {shorten(to)!r}, which is no URL; nothing was read"

@@ -15,9 +15,27 @@ from catalog_sync.sources.lines import Lines
 Row = dict[str, str | None]
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {shorten(next(name for name in names if names.count(name) > 1))!r} twice")
+    return made
+
+
+# Made once: ``json.loads`` makes one for each line.
+_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_object)
+
+
 def parse_json(text: str | bytes) -> Any:
-    """Return the JSON value with numbers as the text they were written in, so that no digit is lost."""
-    return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+    """Return the JSON value with numbers as the text they were written in, so that no digit is lost.
+
+    :raises ValueError: it is no JSON, or an object has a key twice, of which one would be lost.
+    :raises RecursionError: it is nested too deeply.
+    """
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
+    return _DECODER.decode(text)
 
 
 def text_row(value: Any) -> Row:

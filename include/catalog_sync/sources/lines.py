@@ -9,6 +9,9 @@ from typing import Any
 
 from catalog_sync.errors import BadInput, Misconfigured, shorten
 
+#: Characters of one line, far more than a row has: a file without line ends would fill the memory.
+MAX_LINE = 16 * 1024 * 1024
+
 
 class Lines:
     r"""A file's lines with their line ends (``\n``, ``\r\n`` or ``\r``).
@@ -47,11 +50,14 @@ class Lines:
     def __iter__(self) -> Iterator[str]:
         """Yield the lines.
 
-        :raises BadInput: the file's bytes do not decode, and where the next line begins cannot be told.
+        :raises BadInput: the file's bytes do not decode, and where the next line begins cannot be told; or a line is
+            longer than ``MAX_LINE``.
         """
         try:
-            for line in self._text:
+            while line := self._text.readline(MAX_LINE):
                 self.last = line
+                if len(line) == MAX_LINE:
+                    raise BadInput(f"{self._name}: a line of over {MAX_LINE} characters; nothing was read")
                 yield line
         except UnicodeDecodeError:
             raise BadInput(f"{self._name}: is not {shorten(self._encoding)}; nothing was read") from None

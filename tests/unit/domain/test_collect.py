@@ -114,3 +114,18 @@ def test_the_hourly_job_asks_for_the_links_of_late_results_until_it_has_them(dyn
     world.clock.sleep(3600)
     world.answers = [httpx.Response(200, json=DONE)]
     assert (collector.step().waiting, world.states()) == (1, [State.DONE])
+
+
+def test_the_hourly_job_asks_for_what_was_given_up_on(dynamodb: Any, clock: Any) -> None:
+    """No notice may ever come: the status API is asked again, for those first that waited longest; a night is not."""
+    night = World(dynamodb, clock)
+    for attempt in [night.sent(1), night.sent(2)]:
+        clock.sleep(1)
+        night.attempts.give_up(attempt, clock.time())
+    clock.sleep(3600)
+    assert (night.collector().step().polled, night.states()) == (0, [State.UNKNOWN] * 2)
+    night.attempts.polled(night.attempts.of_run("r1")[0], clock.time())
+    night.run.asked = Options(kind=Kind.COLLECT)
+    night.answers = [httpx.Response(200, json={**DONE, "ingestionId": "ing-2"}), httpx.Response(503)]
+    progress = night.collector().step()
+    assert (progress.polled, progress.waiting, night.states()) == (2, 1, [State.UNKNOWN, State.DONE])

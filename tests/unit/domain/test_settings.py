@@ -100,3 +100,33 @@ def test_every_key_is_documented() -> None:
     keys = {key for model in _models(settings.Settings) for key in model.model_fields} - {"base"}
     missing = sorted(key for key in keys if not re.search(rf"`{key}`|`{key}:|{{{key}:", page))
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "retailer: 2026-99-99", "retailer: !!bool x", "retailer: !!timestamp x", "retailer: !!int ''",
+        "retailer: " + "9" * 5000, "retailer: " + "[" * 2_000, "retailer: !!python/name:os.system",
+    ],
+    ids=lambda text: text[:24],
+)  # fmt: skip
+def test_what_yaml_stumbles_over_is_a_mistake_like_others(tmp_path: Path, text: str) -> None:
+    """Dates that are none, tags that do not fit, numbers and nesting without end: the file is named, nothing else."""
+    file = tmp_path / "catalog.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(Misconfigured, match=r"catalog\.yaml: cannot be read as YAML: ."):
+        settings.load(file)
+
+
+@pytest.mark.parametrize("text", ["999999999999d", "9" * 400 + "d"])
+def test_a_duration_without_end_is_a_mistake(tmp_path: Path, text: str) -> None:
+    """The key and the rule are named."""
+    with pytest.raises(Misconfigured, match=r"results\.poll_after.*more than 999999999 days"):
+        load(tmp_path, results={**MINIMAL["results"], "poll_after": text})
+
+
+def test_a_mistake_is_told_in_printable_text(tmp_path: Path) -> None:
+    """A key of control characters, or of any length, does not reach the terminal as it is."""
+    with pytest.raises(Misconfigured) as caught:
+        load(tmp_path, **{"\x1b[31m" + "x" * 1000: 1})
+    assert (str(caught.value).isprintable(), len(str(caught.value)) < 600) == (True, True)

@@ -98,7 +98,7 @@ class Retailer:
     def finish(self, name: str = "n1") -> dict[str, Any]:
         """Collect, settle and account; return the books."""
         run = self.run(name)
-        collector = Collector(run, self.world.client(run))
+        collector = Collector(run, self.world.client(run), transport=self.world.wire)
         while True:
             progress = collector.step()
             if progress.round_over:

@@ -172,3 +172,9 @@ def test_what_was_written_is_read(rows) -> None:
     whole = {n: row for n, row in enumerate(rows, 1) if not any("\0" in value for value in row)}
     assert {row[ROW]: [row["a"], row["b"], row["c"]] for row in got} == whole
     assert [row.row for row in unreadable] == [n for n in range(1, len(rows) + 1) if n not in whole]
+
+
+def test_signs_that_only_look_like_line_ends_end_no_line(read) -> None:
+    """A row that is too long, with a NEL or a line separator in it, is one unreadable row, not a file in disorder."""
+    got = read("a,b\n1,2\nx\x85y,z,z\nx\u2028y,z,z\n3,4\n".encode(), "x.csv")
+    assert (got.rows["a"].to_list(), sorted(got.bad())) == (["1", "3"], [2, 3])

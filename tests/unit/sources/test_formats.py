@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from catalog_sync.errors import BadInput, CatalogSyncError
+from catalog_sync.sources import file, formats, lines
 from catalog_sync.sources.base import ROW
 
 
@@ -196,3 +197,34 @@ def test_damaged_files_give_rows_or_an_error_of_ours(read, make_xlsx, name) -> N
             del data[chance.randrange(len(data)) :]
         with suppress(CatalogSyncError):
             read(bytes(data), name)
+
+
+def test_a_key_that_stands_twice_is_not_half_lost(read) -> None:
+    """Of two values under one key one would be lost: the row is unreadable."""
+    got = read(b'{"sku": "1", "name": "a", "name": "b"}\n{"sku": "2"}\n', "x.jsonl")
+    assert got.rows["sku"].to_list() == ["2"]
+    assert got.bad() == {1: "is no JSON object: the key 'name' twice"}
+
+
+def test_a_parquet_file_whose_rows_are_all_unreadable_has_its_columns(read) -> None:
+    """The mapping is checked all the same."""
+    got = read(parquet(pl.DataFrame({"sku": ["\0"]})), "x.parquet")
+    assert (got.rows.columns[0], len(got.rows), list(got.bad())) == ("sku", 0, [1])
+
+
+@pytest.mark.parametrize("name", ["x.parquet.gz", "x.xlsx.gz", "x.xlsx"])
+def test_what_unpacks_without_end_is_refused(read, make_xlsx, monkeypatch, name) -> None:
+    """Before it fills the memory; the limits are lowered here."""
+    monkeypatch.setattr(file, "MAX_WHOLE", 1000)
+    monkeypatch.setattr(formats, "MAX_SHEETS", 1000)
+    data = make_xlsx([["sku"], ["x" * 10_000]]) if name == "x.xlsx" else gzip.compress(b" " * 10_000)
+    with pytest.raises(BadInput, match=r"unpacks to"):
+        read(data, name, format=name.split(".")[1])
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl"])
+def test_a_line_without_end_is_refused(read, monkeypatch, name) -> None:
+    """A file without line ends is not read into memory as one line."""
+    monkeypatch.setattr(lines, "MAX_LINE", 1000)
+    with pytest.raises(BadInput, match="a line of over 1000 characters"):
+        read(b"a,b\n" + b"x" * 5000, name)

@@ -196,3 +196,12 @@ def test_plain_http_is_refused(clock, host) -> None:
     """Credentials travel encrypted."""
     with pytest.raises(Misconfigured, match="must be https"):
         rows(source(lambda _: httpx.Response(200, json=[]), clock, {"host": host}))
+
+
+@pytest.mark.parametrize("step", ['"\\ud800"', '"' + "x" * 70_000 + '"', "true", "{}", "[1]"])
+@pytest.mark.parametrize("parameter", [None, "token"])
+def test_a_next_page_that_no_address_can_hold(clock, step, parameter) -> None:
+    """Half a character, an address without end, or no text at all: nothing is read."""
+    body = f'{{"rows": [], "next": {step}}}'
+    with pytest.raises(BadInput, match="nothing was read"):
+        rows(source(lambda _: httpx.Response(200, content=body), clock, rows="rows", next="next", next_param=parameter))

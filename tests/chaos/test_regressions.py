@@ -1,0 +1,40 @@
+"""What schedules have found, each as a test of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.chaos.play import Player
+from tests.chaos.schedule import Night
+from tests.chaos.world import world
+
+from catalog_sync import settle
+from catalog_sync.account import account
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_books_that_are_made_while_results_are_settled_are_incomplete(
+    fast_folder: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """An outcome counts once its attempt is settled: neither its file alone nor the table's row is a settled result."""
+    apply, early = settle._apply, []
+
+    def meanwhile(run: Any, outcomes: Any, now: float) -> None:
+        if moment == "after":
+            apply(run, outcomes, now)
+        early.append(account(run))
+        if moment == "before":
+            apply(run, outcomes, now)
+
+    with world(fast_folder / "world", 0) as made:
+        player = Player(made)
+        player.begin()
+        monkeypatch.setattr(settle, "_apply", meanwhile)
+        player.night(Night())
+    assert [books["state"] for books in early] == ["incomplete"]
+    assert early[0]["total"]["unknown"] == 8
+    books = player.runs[0].books
+    assert books is not None
+    assert (books["state"], books["total"]["acknowledged"]) == ("complete", 8)

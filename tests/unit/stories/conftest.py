@@ -1,0 +1,27 @@
+"""A world for each story."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.conftest import SimulatedClock
+from tests.unit.stories.world import World
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder, in memory where the machine has such."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="stories-", dir=memory if memory.is_dir() else None) as made:
+        yield Path(made)
+
+
+@pytest.fixture
+def world(clock: SimulatedClock, folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The story's world. Signatures follow its clock, too."""
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: datetime.fromtimestamp(clock.time(), UTC))
+    return World(clock, folder)
