@@ -287,6 +287,22 @@ def test_without_credentials_nothing_is_sent(make: Any, tickets: Paper, error: E
     assert tickets.taken == []
 
 
+def test_credentials_that_sts_calls_expired_are_read_anew(make: Any, tickets: Paper) -> None:
+    """When the keys that assume the role have ended, others are asked for before anything is sent; once."""
+    expired = ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "old"}}, "AssumeRole")
+    api = make(accept, credentials=Broken(expired))
+    given: list[Any] = [Broken(expired), Credentials("AKIAEXAMPLE", SECRET)]
+    api._renew = lambda: given.pop(0)
+    assert api.upload(BODY).verdict is Verdict.FORBIDDEN
+    assert tickets.taken == []
+    assert len(given) == 1
+
+    api = make(accept, credentials=Broken(expired))
+    api._renew = lambda: given.pop(0)
+    assert api.upload(BODY).verdict is Verdict.ACCEPTED
+    assert tickets.taken == [("upload", False)]
+
+
 def test_neither_secret_nor_body_is_logged(make: Any, caplog: pytest.LogCaptureFixture) -> None:
     """At DEBUG, with httpx's own logs, there is no secret, signature, token or body in the log."""
     with caplog.at_level(logging.DEBUG):

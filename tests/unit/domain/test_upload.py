@@ -21,7 +21,7 @@ from catalog_sync.ledger import LedgerTable
 from catalog_sync.run import Options, Run
 from catalog_sync.settings import Settings
 from catalog_sync.tickets import Tickets
-from catalog_sync.upload import SEARCH_BUDGET, uncovered, upload
+from catalog_sync.upload import SEARCH_BUDGET, upload
 
 Items = list[dict[str, str]]
 Answerer = Callable[[Items], httpx.Response]
@@ -142,24 +142,6 @@ def test_one_bad_store_of_many_costs_the_others_nothing(dynamodb: Any, clock: An
     assert world.send(amazon)["refused"] == 1
     assert sorted(amazon.skus) == sorted(f"s{n}" for n in range(100) if n != 41)
     assert len(amazon.requests) < SEARCH_BUDGET
-
-
-def test_a_poisonous_row_is_found_by_halves(dynamodb: Any, clock: Any) -> None:
-    """400 otherwise: one row of a thousand is refused, 999 are sent, within the budget."""
-    world = World(dynamodb, clock, items=1000)
-    amazon = Amazon(lambda items: httpx.Response(400, json=BAD_BODY) if "'s777'" in str(items) else accept(items))
-    assert world.send(amazon)["refused"] == 1
-    assert sorted(amazon.skus) == sorted(f"s{n}" for n in range(1000) if n != 777)
-    assert len(amazon.requests) <= SEARCH_BUDGET
-
-
-def test_a_batch_full_of_poison_is_refused_whole_within_the_budget(dynamodb: Any, clock: Any) -> None:
-    """After 40 rejected requests the rest is refused: a broken batch cannot eat the night's requests."""
-    world = World(dynamodb, clock, items=1000)
-    amazon = Amazon(lambda items: httpx.Response(400, json=BAD_BODY))
-    assert world.send(amazon)["refused"] == 1000
-    assert len(amazon.requests) == SEARCH_BUDGET
-    assert uncovered(1000, world.attempts.of_run("r1")) == []
 
 
 def test_403_stops_everything_at_once(world: World) -> None:

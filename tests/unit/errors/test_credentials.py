@@ -14,6 +14,7 @@ from tests.unit.errors.retailer import Retailer, both_stores, sent_side
 
 from catalog_sandbox.config import DEFAULT_ACCOUNT, DEFAULT_KEY, DEFAULT_SECRET
 from catalog_sync.api.client import CatalogApi
+from catalog_sync.api.outcomes import Verdict
 from catalog_sync.breaker import Breaker
 from catalog_sync.connections import EnvironmentConnections
 from catalog_sync.errors import Misconfigured
@@ -145,6 +146,28 @@ def test_a_connection_that_is_gone_when_it_is_read_anew_is_no_crash(retailer: Re
     (error,) = retailer.send(api)
     assert isinstance(error, Misconfigured)
     assert "they have expired" in str(error)
+
+
+def test_a_status_call_renews_them_too(retailer: Retailer, aws: None) -> None:
+    """The poll that met the old session is made again when it is due next."""
+    environ = Environment()
+    environ.api(extra={"region_name": "us-east-1", "role_arn": ROLE})
+    api = client(retailer, environ)
+    heard = [api.status("x").verdict]
+    expire(retailer)
+    heard += [api.status("x").verdict for _ in range(2)]
+    assert heard == [Verdict.UNKNOWN_INGESTION, Verdict.RETRY_LATER, Verdict.UNKNOWN_INGESTION]
+
+
+def test_a_role_that_is_not_allowlisted_is_named(retailer: Retailer, aws: None) -> None:
+    """The session is good and may not call: the permission and the role are what to look at; nothing is renewed."""
+    retailer.plan(both_stores())
+    environ = Environment()
+    environ.api(extra={"region_name": "us-east-1", "role_arn": ROLE.replace("CatalogApiCaller", "SomebodyElse")})
+    (error,) = retailer.send(client(retailer, environ))
+    assert isinstance(error, Misconfigured)
+    assert "the role needs execute-api:Invoke" in str(error)
+    assert len(sessions()) == 1
 
 
 def test_static_keys_work_as_ever(retailer: Retailer) -> None:

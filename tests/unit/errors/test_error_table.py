@@ -14,6 +14,7 @@ import httpx
 import pytest
 from tests.unit.errors.retailer import STRANGE_STORE, Retailer, Row, both_stores, row, sent_side
 
+from catalog_sandbox.faults import FAULTS
 from catalog_sync.api.client import CatalogApi
 from catalog_sync.errors import CatalogSyncError, Misconfigured, RetryLater
 from catalog_sync.upload import AMBIGUOUS_TRIES, SEARCH_BUDGET, UploadFailed
@@ -165,6 +166,16 @@ def test_an_answer_that_names_no_ingestion_is_kept_as_evidence(retailer: Retaile
     assert first["evidence"] == {"no_id": "{}", "not_json": "<html><body>OK</body></html>"}[fault]
 
 
+def test_one_poisonous_row_of_a_thousand_is_found(retailer: Retailer) -> None:
+    """Halving needs about twice the binary logarithm of the batch's size, well within the bound."""
+    retailer.faults(poison_skus=["SKU-777"])
+    retailer.plan([row(n) for n in range(1000)])
+    assert retailer.send() == []
+    assert len(retailer.requests()) <= 2 * 10 + 1 < SEARCH_BUDGET
+    assert sent_side(retailer.finish()) == {"acknowledged": 999, "refused": 1}
+    assert retailer.refusals() == {"S1/SKU-777": "REQUEST_REFUSED"}
+
+
 def test_the_search_costs_forty_requests_at_most(retailer: Retailer, caplog: pytest.LogCaptureFixture) -> None:
     """A batch of nothing but poison: after 40 requests it is refused whole, which is an error in the log."""
     retailer.faults(poison_skus=[f"SKU-{n}" for n in range(200)])
@@ -180,6 +191,8 @@ def test_the_search_costs_forty_requests_at_most(retailer: Retailer, caplog: pyt
     books = retailer.finish()
     assert (books["state"], sent_side(books)) == ("complete", {"refused": 200})
     assert set(retailer.refusals()) == {f"S1/SKU-{n}" for n in range(200)}
+    assert retailer.send() == []  # a cleared task finds nothing left to send
+    assert len(retailer.requests()) == SEARCH_BUDGET
 
 
 def test_one_bad_batch_does_not_keep_the_next_from_amazon(retailer: Retailer) -> None:
@@ -206,6 +219,18 @@ def test_403_stops_sending_at_once_and_results_are_still_collected(retailer: Ret
     books = retailer.finish()
     assert (books["state"], sent_side(books)) == ("incomplete", {"acknowledged": 2, "unsent": 6})
     assert any("sending was halted: User is not authorized" in problem for problem in books["problems"])
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS["request"]))
+def test_a_status_call_may_meet_every_line_of_the_table(retailer: Retailer, fault: str) -> None:
+    """No notice comes, and the first poll fails in each of the ways: the next one brings the result."""
+    retailer.plan(EIGHT)
+    assert retailer.send() == []
+    retailer.faults({"fault": fault, "operation": "status"}, rates={"notice_lost": 1.0})
+    books = retailer.finish()
+    assert (books["state"], sent_side(books)) == ("complete", {"acknowledged": 8})
+    polls = [entry for entry in retailer.world.api.record.all() if entry.operation == "status"]
+    assert [entry.fault for entry in polls][:2] == [fault, None]
 
 
 def client(retailer: Retailer, **changes: Any) -> CatalogApi:

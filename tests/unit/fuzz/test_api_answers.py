@@ -6,7 +6,6 @@ At three depths: the classification alone, the client over any answer, and the c
 from __future__ import annotations
 
 import gzip
-import json
 import ssl
 from typing import Any
 
@@ -16,6 +15,8 @@ import pytest
 from botocore.credentials import Credentials
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.unit.fuzz.conftest import RAN
+from tests.unit.fuzz.strategies import HOSTILE_JSON, JSON, TEXT, damaged, documents, dumps, hostile_values, some
 
 from catalog_sync.api.client import CatalogApi
 from catalog_sync.api.outcomes import (
@@ -38,41 +39,29 @@ from catalog_sync.ledger import LedgerTable
 TLS = ssl.create_default_context()  # making one takes longer than an example
 NOW = 1_790_000_000.0
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-#: Text with everything that JSON can carry, halves of character pairs too.
-TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
-    max_leaves=8,
-)
 STATUS = st.integers(100, 599) | st.sampled_from([200, 201, 400, 403, 413, 429, 500, 502, 503, 504])
-LIKELY = st.fixed_dictionaries(
-    {},
-    optional={
-        "ingestionId": TEXT | st.just("ing-1") | st.text(max_size=300) | JSON,
-        "processingStatus": st.sampled_from([*sorted(PROCESSING_STATES), "PENDING"]) | JSON,
-        "reportDownloadLink": TEXT | st.just("https://reports.example/1?X-Amz-Signature=s") | JSON,
-        "errorMsg": st.sampled_from(["please retry again", "StoreID's incorrect", "Invalid request body"]) | JSON,
-        "message": st.sampled_from(["Signature expired: x", "The security token included in the request is expired"])
-        | JSON,
-    },
+SAID = documents(
+    ingestionId=some("ing-1") | st.text(max_size=300),
+    processingStatus=some(*sorted(PROCESSING_STATES), "PENDING"),
+    reportDownloadLink=some("https://reports.example/1?X-Amz-Signature=s"),
+    errorMsg=some("please retry again", "StoreID's incorrect", "Invalid request body"),
+    message=some("Signature expired: x", "The security token included in the request is expired"),
 )
-
-
-def as_json(value: Any) -> bytes:
-    return json.dumps(value).encode()
-
-
-BODY = st.builds(as_json, LIKELY) | st.builds(as_json, JSON) | st.binary(max_size=60)
+BODY = (hostile_values(SAID) | JSON.map(dumps) | HOSTILE_JSON).map(str.encode) | st.binary(max_size=60)
 #: Headers that are read, with values near to what they should be, and others.
 VALUE = TEXT | st.sampled_from(
     ["7", "-1", "1e9", "Mon, 21 Sep 2026 14:13:20 GMT", "Mon, 99 Foo 0 99:99:99 -9999", "\0"]
 )
 HEADERS = st.dictionaries(st.sampled_from(["retry-after", "date", "content-type"]), VALUE, max_size=3)
-FEW = settings(deadline=None, suppress_health_check=list(HealthCheck))
+#: The client's clock and the ledger are shared by the examples of a test.
+SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 FOR_UPLOADS = set(Verdict) - {Verdict.UNKNOWN_INGESTION, Verdict.NOT_SENT, Verdict.BREAKER_OPEN}
 FOR_STATUS = set(Verdict) - {Verdict.REJECTED, Verdict.REJECTED_STORES, Verdict.NOT_SENT, Verdict.BREAKER_OPEN}
+
+
+def json_of(value: Any) -> bytes:
+    return dumps(value).encode()
 
 
 def is_sound(answer: Answer) -> None:
@@ -96,7 +85,6 @@ def is_sound(answer: Answer) -> None:
         assert answer.ingestion_id.isprintable()
 
 
-@FEW
 @given(STATUS, HEADERS, BODY)
 @example(201, {}, b'{"ingestionId": "\\ud800"}')
 @example(201, {}, b'{"ingestionId": "a\\u0000b"}')
@@ -104,18 +92,19 @@ def is_sound(answer: Answer) -> None:
 @example(403, {"date": "Mon, 01 Jan 0001 00:00:00 +2359"}, b'{"message": "Signature expired"}')
 def test_any_answer_to_an_upload_is_classified(status: int, headers: dict[str, str], body: bytes) -> None:
     """One of the verdicts, an id only with ACCEPTED, and texts that fit a log line."""
+    RAN["answers to uploads"] += 1
     answer = classify_ingestion(status, headers, body, NOW)
     assert (type(answer), answer.http_status) == (Answer, status)
     assert answer.verdict in FOR_UPLOADS
     is_sound(answer)
 
 
-@FEW
 @given(STATUS, HEADERS, BODY)
 @example(200, {}, b'{"processingStatus": "DONE", "reportDownloadLink": "\\ud800"}')
 @example(200, {}, b'{"processingStatus": ["DONE"]}')
 def test_any_answer_to_a_status_call_is_classified(status: int, headers: dict[str, str], body: bytes) -> None:
     """One of the verdicts, a state only with ACCEPTED, and no link in any text."""
+    RAN["answers to status calls"] += 1
     answer = classify_status(status, headers, body, NOW)
     assert (type(answer), answer.http_status) == (StatusAnswer, status)
     assert answer.verdict in FOR_STATUS
@@ -169,12 +158,13 @@ RAW = st.lists(
 )
 
 
-@FEW
+@SHARED
 @given(STATUS, RAW, BODY, st.booleans())
 def test_the_client_answers_whatever_is_answered(
     clock: Any, status: int, headers: list[tuple[bytes, bytes]], body: bytes, packed: bool
 ) -> None:
     """Any status, header and body, packed or only said to be packed: an answer, never an exception."""
+    RAN["answers by HTTP"] += 1
     content = gzip.compress(body) if packed else body
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -188,19 +178,10 @@ WHOLE = b'HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Leng
 
 @st.composite
 def wire(draw: st.DrawFn) -> list[bytes]:
-    """Bytes of an answer, some of them changed, lost, or cut into pieces; or any bytes."""
-    data = bytearray(draw(st.just(WHOLE) | st.binary(max_size=80)))
-    for _ in range(draw(st.integers(0, 4))):
-        place = draw(st.integers(0, max(len(data) - 1, 0)))
-        match draw(st.sampled_from(["change", "insert", "cut"])):
-            case "change" if data:
-                data[place] = draw(st.integers(0, 255))
-            case "insert":
-                data[place:place] = draw(st.binary(max_size=4))
-            case _:
-                del data[place:]
+    """Bytes of an answer, damaged, or any bytes, in two pieces."""
+    data = draw(damaged(WHOLE) | st.binary(max_size=80))
     middle = draw(st.integers(0, len(data)))
-    return [piece for piece in (bytes(data[:middle]), bytes(data[middle:])) if piece]
+    return [piece for piece in (data[:middle], data[middle:]) if piece]
 
 
 class Wire(httpx.HTTPTransport):
@@ -211,7 +192,7 @@ class Wire(httpx.HTTPTransport):
         self._pool = httpcore.ConnectionPool(TLS, network_backend=httpcore.MockBackend(pieces))
 
 
-@FEW
+@SHARED
 @given(wire())
 @example([])
 @example([WHOLE])
@@ -222,6 +203,7 @@ class Wire(httpx.HTTPTransport):
 @example([b"HTTP/1.1 201 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"])
 def test_the_client_answers_whatever_is_on_the_wire(clock: Any, pieces: list[bytes]) -> None:
     """Any bytes, broken HTTP among them: an answer; nothing but a whole acceptance is ACCEPTED."""
+    RAN["answers on the wire"] += 1
     calls(client(clock, Wire(pieces)))
 
 
@@ -232,14 +214,15 @@ def test_what_the_answers_are_compared_with_is_an_answer(clock: Any) -> None:
     made.close()
 
 
-@settings(FEW, max_examples=30)
+@settings(SHARED, max_examples=30)
 @given(STATUS, HEADERS, BODY)
-@example(201, {}, as_json({"ingestionId": "é" * 255}))
-@example(403, {}, as_json({"message": "\ud800"}))
+@example(201, {}, json_of({"ingestionId": "é" * 255}))
+@example(403, {}, json_of({"message": "\ud800"}))
 def test_any_answer_can_be_recorded(
     dynamodb: Any, clock: Any, status: int, headers: dict[str, str], body: bytes
 ) -> None:
     """The ledger takes what is kept of an answer, whatever it was, and so does the breaker."""
+    RAN["answers recorded"] += 1
     from catalog_sync.settings import Api
 
     ledger = LedgerTable(dynamodb, "Ledger", clock.sleep)
@@ -262,4 +245,4 @@ def test_any_answer_can_be_recorded(
 def test_an_id_that_cannot_be_written_is_no_acceptance(verdict: Verdict) -> None:
     """Half a character pair cannot be stored or asked about; an unusual but printable id can."""
     name = {Verdict.ACCEPTED: "ing é/#1", Verdict.AMBIGUOUS: "ing-\ud800"}[verdict]
-    assert classify_ingestion(201, {}, as_json({"ingestionId": name}), NOW).verdict is verdict
+    assert classify_ingestion(201, {}, json_of({"ingestionId": name}), NOW).verdict is verdict
