@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from catalog_sync import books
+from catalog_sync.abandoned import abandoned
 from catalog_sync.alarms import alarms_of
 from catalog_sync.attempts import Attempt, State
 from catalog_sync.doubt import attempts_of
@@ -42,11 +43,17 @@ def account(run: Run) -> dict[str, Any]:
 
     :returns: the books: ``run_id``, ``state`` (``complete``, ``incomplete``, ``unbalanced``), ``stores`` and ``total``
         (lines of ``books``), ``catalog``, ``late`` (what was settled of other runs), ``booked_late`` (of the rows
-        that are unknown here: which runs have booked them since, and as what), ``problems``, ``alarms`` (what is
-        wrong with the way results come in), ``plan`` and the counts of repairs, warnings and rejects by code. Complete
-        books are ``books.json`` and are never rewritten.
+        that are unknown here: which runs have booked them since, and as what), ``abandoned`` (by run: state and total
+        of runs that died without books, which are made now), ``problems``, ``alarms`` (what is wrong with the way
+        results come in), ``plan`` and the counts of repairs, warnings and rejects by code. Complete books are
+        ``books.json`` and are never rewritten.
     """
-    made = gather(run)
+    dead = {run_id: _write(run.of(run_id)) for run_id in abandoned(run)}
+    return _write(run, {run_id: {"state": made["state"], "total": made["total"]} for run_id, made in dead.items()})
+
+
+def _write(run: Run, dead: dict[str, Any] | None = None) -> dict[str, Any]:
+    made = {**gather(run), "abandoned": dead or {}}
     for alarm in made["alarms"]:
         log.error("%s", alarm)
     if made["plan"].get("plan_number"):

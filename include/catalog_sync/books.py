@@ -75,3 +75,21 @@ def as_markdown(books: Mapping[str, Any]) -> str:
         f"| {store} | " + " | ".join(f"{one[column]:,}" for column in shown) + " |" for store, one in stores.items()
     ]
     return "\n".join([head, rule, *rows])
+
+
+def remarks(books: Mapping[str, Any]) -> list[str]:
+    """Return what the books say of other runs, a sentence each: late results, and runs that died without books."""
+    told = []
+    for late in books["late"]:
+        told += [f"late, of run {late['of_run']}, {store}: {_flat(counts)}" for store, counts in late["stores"].items()]
+    # Books that were made by an earlier version do not have these.
+    for run_id, counts in books.get("booked_late", {}).items():
+        told.append(f"of the unknown rows run {run_id} has booked: {_flat(counts)}")
+    for run_id, one in books.get("abandoned", {}).items():
+        counts = {column: one["total"][column] for column in COLUMNS if one["total"].get(column)}
+        told.append(f"run {run_id} ended without books; they are made now, {one['state']}: {_flat(counts)}")
+    return told
+
+
+def _flat(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{column.replace('_', ' ')} {rows:,}" for column, rows in counts.items())

@@ -179,11 +179,8 @@ def _show(made: dict[str, Any], as_json: bool) -> None:
     Console(width=max(out.width, wide)).print(table)
     for source, counts in made["transformed"].items():
         out.print(f"transform of {source}: {counts['before']:,} rows became {counts['after']:,}")
-    for late in made["late"]:
-        for store, counts in late["stores"].items():
-            out.print(f"late, of run {late['of_run']}, {store}: {_flat(counts)}")
-    for run_id, counts in made["booked_late"].items():
-        out.print(f"of the unknown rows run {run_id} has booked: {_flat(counts)}")
+    for remark in books.remarks(made):
+        out.print(remark, highlight=False)
     for what in ("repaired", "rejected", "warned"):
         if made[what]:
             out.print(f"{what}: {_flat(made[what])}", highlight=False)

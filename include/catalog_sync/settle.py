@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from catalog_sync import catalog_rows
+from catalog_sync.abandoned import has_books
 from catalog_sync.attempts import ENDED, Attempt, State
 from catalog_sync.clock import utc
 from catalog_sync.doubt import attempts_of
@@ -157,7 +158,7 @@ def _is_late(run: Run, attempt: Attempt, now: float) -> bool:
         return False
     if now - attempt.sent_at > run.settings.results.horizon.total_seconds():
         return True
-    return any(run.lake.exists(f"runs/{other}/{name}.json") for name in ("books", "books-incomplete"))
+    return has_books(run, other)
 
 
 def _news(run: Run, attempt: Attempt, outcomes: pl.DataFrame, next_plan: int) -> pl.DataFrame:

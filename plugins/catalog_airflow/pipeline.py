@@ -143,6 +143,8 @@ def account(kind: str) -> dict[str, Any]:
     context: Any = get_current_context()
     made = stage(open_run(Kind(kind)))
     log.info("Books of run %s\n\n%s\n", made["run_id"], books.as_markdown(made))
+    for remark in books.remarks(made):
+        log.info("%s", remark)
     for problem in made["problems"]:
         log.error("%s", problem)
     context["ti"].xcom_push(SUMMARY, summary_of(made))

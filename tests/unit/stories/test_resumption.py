@@ -16,6 +16,7 @@ from tests.chaos.effects import Died
 from tests.unit.stories.world import Job, World, counts, row
 
 from catalog_sync import parallel, tables
+from catalog_sync.books import remarks
 from catalog_sync.tables import Tables
 
 SKUS = [f"SKU-{n}" for n in range(4)]
@@ -104,3 +105,22 @@ def test_every_run_is_abandoned_after_every_effect_and_the_next_night_ends_right
         heir = mortal.job(f"heir-{number}")
         check(mortal, f"v{number:03d}-next", heir, heir.whole())
     assert died_after_everything(mortal)
+
+
+def test_a_run_that_died_without_books_gets_them_from_the_first_run_a_day_later(world: World) -> None:
+    """What was settled before then stands in no other run's books; that run says so, once."""
+    world.job("dead").send([row(n) for n in range(4)])
+    world.wait(2)
+    books = world.night("soon")
+    assert (counts(books), books["late"], books["abandoned"]) == ({"read": 4, "in_doubt": 4}, [], {})
+    assert {name for name, _ in world.acknowledged().values()} == {"A"}
+    world.wait(24)
+    books = world.night("later")
+    assert {run_id: (one["state"], one["total"]["acknowledged"]) for run_id, one in books["abandoned"].items()} == {
+        "dead": ("complete", 4)
+    }
+    assert remarks(books) == [
+        "run dead ended without books; they are made now, complete: read 4, planned 4, sent 4, acknowledged 4"
+    ]
+    assert world.job("dead").account()["total"] == books["abandoned"]["dead"]["total"]
+    assert world.night("last")["abandoned"] == {}
