@@ -1,4 +1,4 @@
-"""A small deployment whose processes are killed: real Airflow, the sandbox, and a source that changes every night."""
+"""A deployment to kill processes of: a small catalog whose prices tell the night, and settings that notice soon."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ class KillStack:
 
     def end(self, run_id: str) -> str:
         """Wait until the run and everything that Amazon accepted from it have ended, and return the run's state."""
-        until(lambda: self.state(run_id) in ("success", "failed"), f"{run_id} ends", step=0.25)
+        until(lambda: self.state(run_id) in ("success", "failed"), f"{run_id} ends", step=0.5)
         ended = self.state(run_id)
         until(self._nothing_open, "every ingestion ends", 120)
         self.end_orphans()
