@@ -20,6 +20,7 @@ from obstore.exceptions import AlreadyExistsError, NotFoundError, PermissionDeni
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from catalog_sync.aws import Aws
+from catalog_sync.disk import Free, free_bytes, require_room
 from catalog_sync.errors import BadInput, Misconfigured, shorten
 
 if TYPE_CHECKING:
@@ -37,12 +38,20 @@ class Lake:
     :param store: an obstore store whose root is the lake's.
     :param uri: the root as a URI or path, for messages and for Delta Lake.
     :param storage_options: called for the Delta Lake options of this moment (credentials may be renewed).
+    :param free: tells the bytes that are free on the disk below a folder.
     """
 
-    def __init__(self, store: Any, uri: str, storage_options: Callable[[], dict[str, str]] = dict) -> None:
+    def __init__(
+        self,
+        store: Any,
+        uri: str,
+        storage_options: Callable[[], dict[str, str]] = dict,
+        free: Free = free_bytes,
+    ) -> None:
         self._store = store
         self.uri = uri.rstrip("/")
         self.storage_options = storage_options
+        self._free = free
 
     @classmethod
     def open(cls, uri: str, aws: Callable[[], Aws], base: Path = Path()) -> Lake:
@@ -69,13 +78,23 @@ class Lake:
         """Return the full URI or path of ``key``."""
         return f"{self.uri}/{key}"
 
+    def require_room(self, size: int) -> None:
+        """Raise unless so many bytes may be written; only a folder's disk can be full.
+
+        :raises DiskNearlyFull: they may not.
+        """
+        if isinstance(self._store, LocalStore):
+            require_room(self.uri, size, self._free)
+
     def put(self, key: str, data: bytes) -> None:
         """Write the object, replacing what was there."""
+        self.require_room(len(data))
         with self._allowed(key):
             obstore.put(self._store, key, data)
 
     def create(self, key: str, data: bytes) -> bool:
         """Write the object unless there is one; tell whether it was written."""
+        self.require_room(len(data))
         try:
             with self._allowed(key):
                 obstore.put(self._store, key, data, mode="create")

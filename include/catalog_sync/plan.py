@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,15 +31,18 @@ LEASE_PATIENCE = 900.0
 Counts = dict[str, Counter[str]]
 
 
-def plan(run: Run) -> dict[str, Any]:
+def plan(run: Run, max_groups: int = sys.maxsize) -> dict[str, Any]:
     """Make the run's plan, or return the one that stands; the whole plan is ``plan.json``.
 
+    :param max_groups: most upload tasks that the scheduler can have, if that is less than ``api.max_upload_tasks``.
     :returns: ``plan_number`` (0 for a dry run), ``plan_hash``, ``rows``, ``batches``, ``groups`` (the batch numbers
         that each upload task carries; empty for a dry run) and ``dry_run``.
     :raises RetryLater: another run is sending and did not stop in time, or has taken over while this one was planning.
     """
     made = run.lake.once(run.key("plan.json"), lambda: _make(run))
-    return {key: made[key] for key in ("plan_number", "plan_hash", "rows", "batches", "groups", "dry_run")}
+    counts = {key: made[key] for key in ("plan_number", "plan_hash", "rows", "batches", "dry_run")}
+    tasks = min(run.settings.api.max_upload_tasks, max_groups)
+    return {**counts, "groups": [] if made["dry_run"] else _groups(made["batches"], tasks)}
 
 
 def cut(sizes: pl.Series, max_items: int, max_bytes: int) -> Iterator[tuple[int, int]]:
@@ -95,7 +99,6 @@ def _make(run: Run) -> dict[str, Any]:
         "plan_hash": f"sha256:{digest}",
         "rows": sum(batch["items"] for batch in batches),
         "batches": len(batches),
-        "groups": [] if dry_run else _groups(len(batches), run.settings.api.max_upload_tasks),
         "dry_run": dry_run,
         "made_at": run.clock.time(),
         "acknowledged_version": version,

@@ -162,6 +162,7 @@ class Tables:
             after = change(before).select([pl.col(column).cast(kind) for column, kind in schema.items()])
             if after.equals(before):
                 return before
+            self._lake.require_room(int(after.estimated_size()))
             values = ", ".join("'" + value.replace("'", "''") + "'" for value in sorted(partitions))
             try:
                 write_deltalake(table, after, mode="overwrite", predicate=f"{partition} IN ({values})")
@@ -189,6 +190,7 @@ class Tables:
             rows = pl.concat(
                 [parts[part].select([pl.col(column).cast(kind) for column, kind in schema.items()]) for part in new]
             )
+            self._lake.require_room(int(rows.estimated_size()))
             marks = CommitProperties(app_transactions=[Transaction(part, 1) for part in new])
             try:
                 write_deltalake(table, rows.sort("item_sku"), mode="append", commit_properties=marks)

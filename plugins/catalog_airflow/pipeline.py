@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import TriggerRule, get_current_context, task
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
 from catalog_airflow.assets import CATALOG, CATALOG_SYNCED
@@ -107,7 +108,8 @@ def plan(kind: str) -> Any:
     """
     from catalog_sync.plan import plan as stage
 
-    made = stage(open_run(Kind(kind)))
+    # Airflow refuses a longer list than this, and the run with it.
+    made = stage(open_run(Kind(kind)), max_groups=conf.getint("core", "max_map_length"))
     context: Any = get_current_context()
     context["ti"].xcom_push("plan", {key: value for key, value in made.items() if key != "groups"})
     return made["groups"]

@@ -11,8 +11,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-#: Fast files: where there is memory to put them.
-SHM = Path("/dev/shm")
+from tests.fast_place import fast_place
 
 
 def batch(seed: int, schedules: int, worker: int) -> tuple[int, Counter[str], list[str]]:
@@ -29,7 +28,7 @@ def batch(seed: int, schedules: int, worker: int) -> tuple[int, Counter[str], li
     struck: Counter[str] = Counter()
     violations: list[str] = []
     done = 0
-    folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=SHM if SHM.is_dir() else None))
+    folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=fast_place()))
 
     def one(schedule: Schedule) -> None:
         nonlocal done

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-SHM = Path("/dev/shm")
+from tests.fast_place import fast_place
 
 
 @pytest.fixture(scope="module")
 def fast_folder() -> Iterator[Path]:
     """An empty folder, in memory where the machine has such."""
-    folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=SHM if SHM.is_dir() else None))
+    folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=fast_place()))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)

@@ -220,7 +220,7 @@ class Player:
 
     def _upload(self, run: Run, played: Played) -> Any:
         client, failures = self.world.client(run), []
-        for group in run.plan["groups"]:
+        for group in plan(run)["groups"]:
             try:
                 upload(run, group, client)
             except RetryLater as later:

@@ -43,6 +43,9 @@ FIELDS = ("item_sku", "external_product_id", "item_name", "store_id", "standard_
 #: Seconds for a night with a kill in it; the longest seen took less than half.
 PATIENCE = 400.0
 
+#: ``results.give_up_after``, in seconds: for so long a row whose sending may still arrive is not sent again.
+GIVE_UP_AFTER = 60
+
 #: So that what is dead is noticed within seconds; docs/deployment.md says what matters in production.
 NOTICE_SOON = {
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
@@ -106,8 +109,8 @@ def write_config(folder: Path) -> Path:
             "expect": "5s",
             "poll_after": "15s",
             "poll_every": "3s",
-            "give_up_after": "60s",
-            "horizon": "60s",
+            "give_up_after": f"{GIVE_UP_AFTER}s",
+            "horizon": f"{GIVE_UP_AFTER}s",
             "archive_after": "15s",
             "wait": "2s",
             "certificate_hosts": [HOST],
@@ -237,6 +240,12 @@ class KillStack:
     def _nothing_open(self) -> bool:
         found = self.seen("/sandbox/ingestions")
         return found is not None and all(one["status"] in ("DONE", "FATAL", "CANCELLED") for one in found)
+
+    def wait_out_doubt(self) -> None:
+        """Wait until nothing that was sent so far keeps a row from being sent again."""
+        sent = [one["time"] for one in lines(self.sandbox_url, "/sandbox/requests") if one["operation"] == "upload"]
+        over = max(sent, default=0.0) + GIVE_UP_AFTER + 5
+        until(lambda: datetime.now(UTC).timestamp() > over, "what was sent is given up on", step=0.5)
 
     def restart(self, name: str) -> None:
         """Start a process again with the command it had, as a supervisor would."""

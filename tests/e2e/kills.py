@@ -99,6 +99,8 @@ def play(stack: KillStack, kill: Kill) -> Outcome:
     if made.states == ["success"] and made.books_balanced and made.catalog_right:
         made.recovered = "itself"
     else:
+        # A killed task may have left rows in doubt, in this night or in the one before.
+        stack.wait_out_doubt()
         before = lines(stack.sandbox_url, "/sandbox/catalog")
         run_id = stack.trigger()
         made.states.append(stack.end(run_id))

@@ -49,7 +49,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillStack]:
 def test_a_process_is_killed_in_mid_run(stack: KillStack, kill: Kill) -> None:
     """The run, or the next night, ends with balanced books and Amazon's catalog equal to the source; no 429."""
     made = play(stack, kill)
-    assert made.good, made
+    assert made.good, json.dumps(made.as_dict(), indent=1)
 
 
 @pytest.mark.prove

@@ -68,7 +68,9 @@ def test_small_batches_and_grouped_tasks(deployment: Deployment) -> None:
     api = {"timeout": "5s", "max_items": 3, "max_upload_tasks": 2}
     made = deployment.sync("n1", ROWS, api=api)
     assert (made["state"], made["plan"]["batches"], deployment.uploads()) == ("complete", 4, 4)
-    assert deployment.open("n1").plan["groups"] == [[1, 2], [3, 4]]
+    run = deployment.open("n1", api=api)
+    assert plan(run)["groups"] == [[1, 2], [3, 4]]
+    assert plan(run, max_groups=1)["groups"] == [[1, 2, 3, 4]]
 
 
 def test_a_dry_run_sends_nothing_and_takes_no_plan_number(deployment: Deployment) -> None:

@@ -88,7 +88,7 @@ class Retailer:
         """Run each upload task once, as a scheduler without retries would; return the errors in order."""
         run = self.run(name)
         errors = []
-        for group in run.plan["groups"]:
+        for group in plan(run)["groups"]:
             try:
                 upload(run, group, api or self.world.client(run))
             except CatalogSyncError as error:

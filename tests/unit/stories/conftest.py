@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import SimulatedClock
+from tests.fast_place import fast_place
 from tests.unit.stories.world import World
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """An empty folder, in memory where the machine has such."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="stories-", dir=memory if memory.is_dir() else None) as made:
+    with tempfile.TemporaryDirectory(prefix="stories-", dir=fast_place()) as made:
         yield Path(made)
 
 

@@ -33,6 +33,7 @@ from catalog_sync.api.client import CatalogApi
 from catalog_sync.attempts import Attempt
 from catalog_sync.breaker import Breaker
 from catalog_sync.collect import Collector
+from catalog_sync.disk import Free, free_bytes
 from catalog_sync.doubt import attempts_of
 from catalog_sync.errors import CatalogSyncError
 from catalog_sync.extract import extract
@@ -159,6 +160,8 @@ class World:
         self.notices: list[str] = []
         #: Settings that the story changes.
         self.changes: dict[str, Any] = {}
+        #: How many bytes are free on the lake's disk.
+        self.free: Free = free_bytes
 
     def publish(self, text: str) -> None:
         """Deliver a notice, raw."""
@@ -246,7 +249,7 @@ class Job:
         """Open the run, as each task does."""
         world = self.world
         ledger = LedgerTable(world.ledger, "Ledger", world.clock.sleep)
-        lake = MortalLake(LocalStore(world.lake), str(world.lake))
+        lake = MortalLake(LocalStore(world.lake), str(world.lake), free=world.free)
         lake.fate = world.fate
         unused: Any = None
         return Run(world.settings, unused, self.name, self.options, world.clock, lake, ledger, unused)
