@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -29,7 +29,7 @@ from catalog_local import airflow
 from catalog_local.environment import CHECKOUT, fingerprint
 from catalog_local.errors import LocalError
 from catalog_local.launcher import NIGHTLY, Deployment
-from catalog_local.ports import HOST
+from catalog_local.ports import HOST, Ports
 from catalog_local.state import State
 from catalog_sandbox.config import DEFAULT_KEY, DEFAULT_SECRET
 from catalog_sync.run import run_name
@@ -96,7 +96,7 @@ def write_source(folder: Path, night: int) -> None:
     new.replace(folder / "items.csv")
 
 
-def write_config(folder: Path) -> Path:
+def write_config(folder: Path, changes: Mapping[str, Any]) -> Path:
     """Write the deployment's configuration and return its path; no scheduled run comes in the next hours."""
     config = {
         "retailer": "acme",
@@ -119,6 +119,7 @@ def write_config(folder: Path) -> Path:
         "schedule": {"at": f"{datetime.now(UTC) + timedelta(hours=12):%H:%M}", "timezone": "UTC"},
         "sources": [{"name": "items", "kind": "file", "path": "items.csv", "format": "csv"}],
         "mapping": {name: name for name in FIELDS},
+        **changes,
     }
     path = folder / "catalog.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -126,7 +127,10 @@ def write_config(folder: Path) -> Path:
 
 
 class KillDeployment(Deployment):
-    """The local deployment as ``make run`` starts it, but for how soon it notices and tries again."""
+    """The local deployment as ``make run`` starts it, but for how soon it notices and tries again, and ``more``."""
+
+    #: Variables of one test.
+    more: Callable[[Ports], Mapping[str, str]] = staticmethod(lambda ports: {})
 
     @cached_property
     def environment(self) -> dict[str, str]:
@@ -137,7 +141,8 @@ class KillDeployment(Deployment):
             text = file.read_text(encoding="utf-8")
             end = text.index('"""', text.index('"""') + 3) + 3  # the docstring stays first
             (dags / file.name).write_text(f"{text[:end]}\n{RETRY_SOON}{text[end:]}", encoding="utf-8")
-        return {**super().environment, **NOTICE_SOON, "AIRFLOW__CORE__DAGS_FOLDER": str(dags)}
+        more = self.more(self.ports)
+        return {**super().environment, **NOTICE_SOON, **more, "AIRFLOW__CORE__DAGS_FOLDER": str(dags)}
 
 
 @dataclass
@@ -156,13 +161,20 @@ class KillStack:
     orphans: list[psutil.Process] = field(default_factory=list)
 
     @classmethod
-    def start(cls, folder: Path) -> KillStack:
-        """Start everything on free ports."""
+    def start(
+        cls,
+        folder: Path,
+        changes: Mapping[str, Any] | None = None,
+        more: Callable[[Ports], Mapping[str, str]] = lambda ports: {},
+    ) -> KillStack:
+        """Start everything on free ports, with changes to the configuration and more variables for the processes."""
         ports = dict(zip(("PORT", "SANDBOX_PORT", "AWS_PORT"), map(str, free_ports(3)), strict=True))
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CATALOG"))}
         write_source(folder, 0)
-        environ = {**inherited, **ports, "CATALOG_CONFIG": str(write_config(folder)), "SANDBOX": "on"}
-        made = cls(folder, KillDeployment(State(folder / "state"), environ, Console(file=io.StringIO())))
+        environ = {**inherited, **ports, "CATALOG_CONFIG": str(write_config(folder, changes or {})), "SANDBOX": "on"}
+        deployment = KillDeployment(State(folder / "state"), environ, Console(file=io.StringIO()))
+        deployment.more = more
+        made = cls(folder, deployment)
         try:
             made.deployment.start()
         except BaseException:
