@@ -61,6 +61,9 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     import boto3
     from moto import mock_aws
 
+    from catalog_sandbox.moto_aws import make_writes_atomic
+
+    make_writes_atomic()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     with mock_aws():

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from moto.dynamodb.responses import DynamoHandler
 from moto.server import ThreadedMotoServer
 
 
@@ -65,6 +66,24 @@ class MotoAws:
             return self._urls[queue_arn]
 
 
+def make_writes_atomic() -> None:
+    """Let moto's DynamoDB in this process do one call at a time.
+
+    moto looks at a condition and then writes, with nothing in between to keep another thread out: two callers that
+    write "if there is none" at the same instant may both be told that they did. At AWS one of them is.
+    """
+    if getattr(DynamoHandler.call_action, "one_at_a_time", False):
+        return
+    plain, lock = DynamoHandler.call_action, threading.RLock()
+
+    def call_action(self: DynamoHandler) -> Any:
+        with lock:
+            return plain(self)
+
+    call_action.one_at_a_time = True  # type: ignore[attr-defined]
+    DynamoHandler.call_action = call_action  # type: ignore[method-assign]
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket bound to an address; port 0 takes a free one. Raises OSError that names the address."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -84,6 +103,7 @@ def start(host: str, port: int) -> ThreadedMotoServer:
     """
     if port:
         listen(host, port).close()
+    make_writes_atomic()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address=host, port=port, verbose=False)
     server.start()

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import boto3
-from moto.server import ThreadedMotoServer
 
+from catalog_sandbox import moto_aws
 from catalog_sync.tickets import SPAN
 
 PROCESSES, TAKES = 4, 8
@@ -28,8 +28,7 @@ print(json.dumps([(tickets.take("upload"), time.time()) for _ in range({TAKES})]
 
 def test_processes_share_one_limit() -> None:
     """Processes that take tickets as fast as they get them never hold one instant twice, so 10 a second at most."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
+    server = moto_aws.start("127.0.0.1", 0)
     try:
         host, port = server.get_host_and_port()
         url = f"http://{host}:{port}"
