@@ -11,6 +11,7 @@ of `schedule` in the configuration, in the retailer's time zone; by hand for cho
 | `upload` | sends batches; at most 10 requests a second start, over all hosts |
 | `collect_results` | waits for Amazon's reports and archives them |
 | `settle` | makes the reports the acknowledged catalog, late ones of earlier runs included |
+| `ask_for_release` | starts `release_held_changes` when guards hold rows (docs/guards.md); skipped otherwise |
 | `start_follow_up` | starts a fresh run when Amazon gave an upload up (at most two); skipped otherwise |
 | `account` | prints the books; **fails the run** when anything is missing or does not add up |
 
@@ -28,6 +29,9 @@ says what is missing.
 - *rows failed at Amazon*: a follow-up run has been started, or the next night derives the same rows again.
 - *rows have no result yet*: `collect_upload_results` or the next night settles them; until then they are in doubt.
 - *does not balance*: rows are unaccounted for. Keep the run's folder in the lake and call a developer.
+
+**Held rows** in the note of a green run were too many changes at once; the rest was sent. Look at the log of `plan`,
+and answer in `release_held_changes`, or mend the source: the next night derives them again.
 
 **An alarm** in the note of a green run is about the notices, not the rows: none came, the queue was unsubscribed, or
 messages became dead letters. It names its runbook (`docs/runbooks/`).

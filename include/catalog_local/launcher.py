@@ -30,7 +30,7 @@ from catalog_sync.connections import EnvironmentConnections
 from catalog_sync.settings import DEFAULT_CONFIG, Settings, load
 
 NIGHTLY = "nightly_catalog_sync"
-DAGS = [NIGHTLY, "backfill_catalog", "collect_upload_results"]
+DAGS = [NIGHTLY, "backfill_catalog", "collect_upload_results", "release_held_changes"]
 #: Requests to Amazon in flight at once. Amazon allows 10 a second; the tickets keep to that, the pool is only a knob.
 POOL_SLOTS = 9
 

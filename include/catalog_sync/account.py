@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from catalog_sync import books
+from catalog_sync import baseline, books
 from catalog_sync.abandoned import abandoned
 from catalog_sync.alarms import alarms_of
 from catalog_sync.attempts import Attempt, State
+from catalog_sync.audit import What, record
 from catalog_sync.doubt import attempts_of
 from catalog_sync.errors import BooksDoNotBalance, CatalogSyncError
 from catalog_sync.fields import KEY
@@ -45,8 +46,8 @@ def account(run: Run) -> dict[str, Any]:
         (lines of ``books``), ``catalog``, ``late`` (what was settled of other runs), ``booked_late`` (of the rows
         that are unknown here: which runs have booked them since, and as what), ``abandoned`` (by run: state and total
         of runs that died without books, which are made now), ``problems``, ``alarms`` (what is wrong with the way
-        results come in), ``plan`` and the counts of repairs, warnings and rejects by code. Complete books are
-        ``books.json`` and are never rewritten.
+        results come in), ``guards`` and ``held`` (what has tripped, and what it holds: see ``guarding``), ``plan`` and
+        the counts of repairs, warnings and rejects by code. Complete books are ``books.json`` and are never rewritten.
     """
     dead = {run_id: _write(run.of(run_id)) for run_id in abandoned(run)}
     return _write(run, {run_id: {"state": made["state"], "total": made["total"]} for run_id, made in dead.items()})
@@ -60,9 +61,25 @@ def _write(run: Run, dead: dict[str, Any] | None = None) -> dict[str, Any]:
         Lease.of(run).release(made["plan"]["plan_number"], run.run_id)
     if made["state"] == "complete":
         made = run.lake.once(run.key("books.json"), lambda: made)
+        baseline.take(run, made)
     else:
         run.lake.put_json(run.key("books-incomplete.json"), made)
+    _record(run, made)
     return dict(made)
+
+
+def _record(run: Run, made: dict[str, Any]) -> None:
+    """Record in the audit trail what was sent and what is held."""
+    if made["dry_run"] or not made["plan"]:
+        return
+    total, plan = made["total"], made["plan"]
+    if total["sent"]:
+        counts = {column: total[column] for column in ("sent", "acknowledged", "refused", "failed", "unknown")}
+        about = {"reason": run.options.reason, "release_of": run.options.release, "plan_hash": plan["plan_hash"]}
+        record(run, What.UPLOAD, {**about, "plan_number": plan["plan_number"], **counts})
+    if made["held"].get("rows"):
+        held = made["held"]
+        record(run, What.HELD, {"rows": held["rows"], "hash": held["hash"], **held["by_code"]})
 
 
 def check(made: dict[str, Any]) -> None:
@@ -119,6 +136,8 @@ def gather(run: Run) -> dict[str, Any]:
         "booked_late": booked_late,
         "problems": unbalanced or missing,
         "alarms": alarms_of(run, attempts_of(run)),
+        "guards": plan.get("guards", []),
+        "held": plan.get("held", {}),
         **codes,
     }
 

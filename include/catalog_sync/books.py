@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from catalog_sync.clock import utc
+
 #: The columns in the order in which they are shown.
 READ_INTO = (
     "out_of_scope", "merged_away", "collapsed", "rejected", "unchanged", "suspended", "in_doubt", "held", "planned",
@@ -78,9 +80,12 @@ def as_markdown(books: Mapping[str, Any]) -> str:
 
 
 def remarks(books: Mapping[str, Any]) -> list[str]:
-    """Return what the books say of other runs, a sentence each: late results, and runs that died without books."""
-    told = []
-    for late in books["late"]:
+    """Return what the books say beside their numbers, a sentence each: guards, held rows, and other runs' results."""
+    told = [f"guard {one['code']}: {one['message']}" for one in books.get("guards", ())]
+    if books.get("held", {}).get("rows"):
+        held = books["held"]
+        told.append(f"held: {_flat(held['by_code'])}, the oldest since {utc(held['since']):%Y-%m-%d %H:%M} UTC")
+    for late in books.get("late", ()):
         told += [f"late, of run {late['of_run']}, {store}: {_flat(counts)}" for store, counts in late["stores"].items()]
     # Books that were made by an earlier version do not have these.
     for run_id, counts in books.get("booked_late", {}).items():

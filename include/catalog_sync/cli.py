@@ -1,4 +1,4 @@
-"""The command line: ``python -m catalog_sync check|plan|sync|books|dead-letters``, each with ``--json``.
+"""The command line: ``python -m catalog_sync check|plan|sync|books|audit|dead-letters``, each with ``--json``.
 
 Exit codes: 0 all is well; 1 the job is incomplete, or the checked file has rows that would be rejected; 2 the call, the
 configuration or the input is wrong.
@@ -7,14 +7,18 @@ configuration or the input is wrong.
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markdown import Markdown
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
@@ -67,6 +71,8 @@ def parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("books", help="show the books of a run")
     shown.add_argument("run", help="the run's name in the lake, or its Airflow run id")
 
+    commands.add_parser("audit", help="verify the audit trail: who sent, approved, rejected and released what")
+
     dead = commands.add_parser("dead-letters", help="show the messages that nobody could act upon, or send them back")
     dead.add_argument("--redrive", action="store_true", help="send them back to the queue (default: only show them)")
     dead.add_argument("--why", default="", metavar="CODE", help="only those with this reason (default: all)")
@@ -85,8 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     console = Console(stderr=True)
     try:
-        jobs = {"check": _check, "plan": _job, "sync": _job, "books": _books, "dead-letters": _dead_letters}
-        code: int = jobs[args.command](args, console)
+        code: int = _JOBS[args.command](args, console)
         return code
     except RetryLater as error:
         console.print(f"[yellow]not now:[/] {error}", highlight=False)
@@ -119,6 +124,7 @@ def _job(args: argparse.Namespace, console: Console) -> int:
         resend=args.resend,
         dry_run=args.command == "plan",
         reason=args.reason,
+        by=_user(),
     )
     name = args.run_id or f"{args.command}__{utc(clock.time()):%Y-%m-%dT%H-%M-%S}"
     run = Run.open(config, EnvironmentConnections(), run_name(name), options, clock)
@@ -131,7 +137,12 @@ def _job(args: argparse.Namespace, console: Console) -> int:
             status.update(f"{step}: {text}")
 
         made = sync(run, report)
-    _show(made, args.json)
+    if run.options.dry_run and args.json:
+        _print_json({**made, "summary": run.plan["summary"], "lists": run.plan["lists"]})
+    else:
+        if run.options.dry_run:
+            Console().print(Markdown(run.lake.get(run.key("plan.md")).decode()))
+        _show(made, args.json)
     return OK if made["state"] == "complete" else INCOMPLETE
 
 
@@ -152,6 +163,32 @@ def _books(args: argparse.Namespace, console: Console) -> int:
     return OK if made["state"] == "complete" else INCOMPLETE
 
 
+def _audit(args: argparse.Namespace, console: Console) -> int:
+    from catalog_sync.audit import entries, verify
+
+    run = Run.open(settings.load(args.config), EnvironmentConnections(), "audit")
+    made = verify(run)
+    if args.json:
+        trail = [] if made.problems else [asdict(entry) for entry in entries(run.lake)]
+        _print_json({**asdict(made), "trail": trail})
+        return INCOMPLETE if made.problems else OK
+    out = Console()
+    if not made.problems:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for title in ("", "when", "who", "what", "run", "details"):
+            table.add_column(title, no_wrap=title in ("", "when", "what"), overflow="fold")
+        for entry in entries(run.lake):
+            told = _flat({key: value for key, value in entry.details.items() if value and key != "plan_hash"})
+            row = (str(entry.number), entry.at, entry.who, entry.what, entry.run_id, told)
+            table.add_row(*(escape(cell) for cell in row))
+        out.print(table)
+    for problem in made.problems:
+        out.print(f"[red]wrong:[/] {problem}", highlight=False)
+    state = "[red]broken[/]" if made.problems else "[green]unbroken[/]"
+    out.print(f"{state}: {made.entries:,} entries, the last hash is {made.last}", highlight=False)
+    return INCOMPLETE if made.problems else OK
+
+
 def _dead_letters(args: argparse.Namespace, console: Console) -> int:
     from catalog_sync.dead_letters import redrive
 
@@ -166,6 +203,11 @@ def _dead_letters(args: argparse.Namespace, console: Console) -> int:
     for letter in made.sample:
         out.print(f"  {_flat(letter)}", highlight=False, markup=False)
     return OK
+
+
+_JOBS = {
+    "check": _check, "plan": _job, "sync": _job, "books": _books, "audit": _audit, "dead-letters": _dead_letters
+}  # fmt: skip
 
 
 def _show(made: dict[str, Any], as_json: bool) -> None:
@@ -212,6 +254,14 @@ def table_of(made: dict[str, Any]) -> Table:
             table.add_section()
         table.add_row(store, *(f"{one[column]:,}" for column in shown))
     return table
+
+
+def _user() -> str:
+    """Return who types; empty where the system knows no name, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def _names(text: str) -> tuple[str, ...]:

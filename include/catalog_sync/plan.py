@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from catalog_sync.changes import CHANGES
 from catalog_sync.doubt import doubtful_rows, newer_readings, planned_between, planned_rows
 from catalog_sync.errors import RetryLater
 from catalog_sync.fields import KEY
+from catalog_sync.guarding import Guarding
 from catalog_sync.lease import LEASE_SECONDS, Lease
 from catalog_sync.parallel import in_threads
 from catalog_sync.payload import body, overhead
+from catalog_sync.plan_summary import as_markdown, changes_csv, summarize
 from catalog_sync.tables import Tables
 
 if TYPE_CHECKING:
@@ -32,15 +35,17 @@ Counts = dict[str, Counter[str]]
 
 
 def plan(run: Run, max_groups: int = sys.maxsize) -> dict[str, Any]:
-    """Make the run's plan, or return the one that stands; the whole plan is ``plan.json``.
+    """Make the run's plan, or return the one that stands; it is ``plan.json``, and for people ``plan.md``.
 
     :param max_groups: most upload tasks that the scheduler can have, if that is less than ``api.max_upload_tasks``.
     :returns: ``plan_number`` (0 for a dry run), ``plan_hash``, ``rows``, ``batches``, ``groups`` (the batch numbers
-        that each upload task carries; empty for a dry run) and ``dry_run``.
+        that each upload task carries; empty for a dry run), ``held`` (rows that guards hold) and ``dry_run``.
     :raises RetryLater: another run is sending and did not stop in time, or has taken over while this one was planning.
     """
     made = run.lake.once(run.key("plan.json"), lambda: _make(run))
+    run.lake.create(run.key("plan.md"), as_markdown(made).encode())
     counts = {key: made[key] for key in ("plan_number", "plan_hash", "rows", "batches", "dry_run")}
+    counts["held"] = made["held"]["rows"]
     tasks = min(run.settings.api.max_upload_tasks, max_groups)
     return {**counts, "groups": [] if made["dry_run"] else _groups(made["batches"], tasks)}
 
@@ -72,15 +77,23 @@ def _make(run: Run) -> dict[str, Any]:
     version = Tables(run.lake).version("acknowledged")
     keep = _Keeper(run, number, run.clock.time())
     blocked, newer = _blocked(run, number), newer_readings(run, number)
+    guarding = Guarding.of(run, shards, prepared, counts)
     writer = _BatchWriter(run, number)
     left: list[pl.DataFrame] = []
+    lists: list[str] = []
     for manifest in prepared:
+        listed: list[pl.DataFrame] = []
         for key in manifest["rows"]:
-            due, kept = _due(run.lake.get_frame(key), blocked, newer, counts)
+            marked = _marked(guarding.apply(run.lake.get_frame(key), counts), blocked, newer)
+            due, kept = _due(marked, counts)
             keep.lease()
             writer.add(due, keep)
             left.append(kept)
+            listed.append(guarding.without_first_loads(marked))
+        lists += _put_list(run, manifest, listed)
     writer.flush()
+    keep.lease()
+    held = guarding.finish()
     keep.lease()
     batches = writer.batches
     digest = hashlib.sha256("\n".join(batch["sha256"] for batch in batches).encode()).hexdigest()
@@ -104,6 +117,10 @@ def _make(run: Run) -> dict[str, Any]:
         "acknowledged_version": version,
         "counts": {store: dict(count) for store, count in counts.items()},
         "events": _put_events(run, left),
+        "guards": guarding.told,
+        "held": held,
+        "lists": lists,
+        "summary": summarize(run, prepared, counts, len(batches)),
         "batch_list": batches,
     }
 
@@ -148,6 +165,16 @@ def _blocked(run: Run, number: int) -> pl.DataFrame:
     return pl.concat(frames).unique(KEY, keep="last", maintain_order=True)
 
 
+def _put_list(run: Run, manifest: dict[str, Any], listed: list[pl.DataFrame]) -> list[str]:
+    """Write the shard's list of changes for people, and return the keys of what was written."""
+    if not any(len(rows) for rows in listed):
+        return []
+    changed = [run.lake.get_frame(key) for key in manifest["changes"]]
+    key = run.key(f"changes/{manifest['name']}-{run.token()}.csv")
+    run.lake.put(key, changes_csv(pl.concat(listed), pl.concat([pl.DataFrame(schema=CHANGES), *changed])))
+    return [key]
+
+
 def _put_events(run: Run, left: list[pl.DataFrame]) -> list[str]:
     """Keep which rows were due and are not sent now, with the reason, for the table of events."""
     if not any(len(rows) for rows in left):
@@ -157,26 +184,28 @@ def _put_events(run: Run, left: list[pl.DataFrame]) -> list[str]:
     return [key]
 
 
-def _due(
-    candidates: pl.DataFrame, blocked: pl.DataFrame, newer: dict[str, pl.Expr], counts: Counts
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the rows to send, and the events of those that are in doubt or held; count both."""
+def _marked(candidates: pl.DataFrame, blocked: pl.DataFrame, newer: dict[str, pl.Expr]) -> pl.DataFrame:
+    """Return the candidates with the column of the books in which each is ``booked``."""
     marked = candidates.join(blocked, on=list(KEY), how="left", maintain_order="left")
     for other, inside in newer.items():
         why = pl.when(inside).then(pl.lit(f"run {other} has read them later")).otherwise("_blocked")
         marked = marked.with_columns(_blocked=why)
-    marked = marked.with_columns(
+    return marked.with_columns(
         booked=pl.when(pl.col("_blocked").is_not_null())
         .then(pl.lit("in_doubt"))
         .when(pl.col("hold") != "")
         .then(pl.lit("held"))
         .otherwise(pl.lit("planned"))
     )
+
+
+def _due(marked: pl.DataFrame, counts: Counts) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows to send, and the events of those that are in doubt or held; count both."""
     for store, booked, rows in marked.group_by("store_id", "booked").len().iter_rows():
         counts.setdefault(store, Counter())[booked] += rows
     planned = pl.col("booked") == "planned"
     left = marked.filter(~planned).select(*KEY, what="booked", code="hold", message=pl.col("_blocked").fill_null(""))
-    return marked.filter(planned).drop("_blocked", "booked", "hold"), left
+    return marked.filter(planned).drop("_blocked", "booked", "hold", "price_moved"), left
 
 
 def _log_left(left: list[pl.DataFrame]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from catalog_sync import catalog_rows
+from catalog_sync.changes import CHANGES, changes, price_moves
 from catalog_sync.contract.apply import apply_contract
 from catalog_sync.contract.report import reject_csv
 from catalog_sync.contract.shared import waiting
@@ -20,8 +21,9 @@ from catalog_sync.fields import BARCODE_FIELDS, KEY, NO_STORE, TARGETS
 from catalog_sync.keyed import within
 from catalog_sync.merge import merge
 from catalog_sync.parallel import cores, in_threads
-from catalog_sync.payload import with_payload
+from catalog_sync.payload import ITEM, with_payload
 from catalog_sync.shards import extracts
+from catalog_sync.source_guards import hold_for_sources
 from catalog_sync.tables import Tables
 
 if TYPE_CHECKING:
@@ -31,12 +33,14 @@ log = logging.getLogger(__name__)
 
 _ROW = {**dict.fromkeys(TARGETS, pl.String()), "source": pl.String(), "source_row": pl.Int64()}
 #: What is kept of a row that may have to be sent. Its fields are in ``item_json``.
-_CANDIDATE = [*KEY, "source", "source_row", "item_json", "item_bytes", "content_hash", "action", "hold"]
+_CANDIDATE = [
+    *KEY, "source", "source_row", "item_json", "item_bytes", "content_hash", "action", "price_moved", "hold",
+]  # fmt: skip
 #: What is asked of an acknowledged row: its content, and the barcodes that it holds.
 _STANDING = [*KEY, *BARCODE_FIELDS, "content_hash", "state", "dirty_until"]
 #: What a shard's manifest counts by code, and the kinds of objects whose keys it lists.
 _BY_CODE = ("repaired", "warned", "rejected")
-_KINDS = ("rows", "rejects", "rejects_csv", "repairs", "warnings", "events")
+_KINDS = ("rows", "changes", "rejects", "rejects_csv", "repairs", "warnings", "events")
 Counts = dict[str, Counter[str]]
 
 
@@ -68,6 +72,7 @@ def _prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
         "name": shard["name"],
         "counts": {store: dict(values) for store, values in counts.items()},
         **{what: dict(sum((Counter(part[what]) for part in made), Counter())) for what in _BY_CODE},
+        "actions": {store: counted for part in made for store, counted in part["actions"].items()},
         **{kind: [key for part in made for key in part[kind]] for kind in _KINDS},
     }
 
@@ -75,7 +80,8 @@ def _prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
 def _prepare_stores(run: Run, name: str, raw_stores: list[str]) -> dict[str, Any]:
     settings, tables = run.settings, Tables(run.lake)
     stores = [store for store in raw_stores if store in run.stores]
-    merged = merge(_read(run, raw_stores), settings.merge)
+    frames = _read(run, raw_stores)
+    merged = merge(frames, settings.merge)
     acknowledged = tables.read("acknowledged", stores, _STANDING)
     active = acknowledged.filter(pl.col("state") == "ACTIVE")
     result = apply_contract(merged.rows, rules=settings.rules, stores=run.stores, holders=active)
@@ -94,9 +100,12 @@ def _prepare_stores(run: Run, name: str, raw_stores: list[str]) -> dict[str, Any
     _count(counts, "unchanged", unchanged)
     _count(counts, "suspended", suspended)
     due = compared.filter(~pl.col("action").is_in([Action.UNCHANGED.value, Action.SUSPENDED.value]))
-    candidates = _hold(due, waiting(items.within(due), active)).sort(KEY)
-    frames = {
+    changed = _changes(run, items.within(due.filter(pl.col("action") == Action.CHANGED)), tables, stores)
+    held = pl.concat([_barcode_waits(waiting(items.within(due), active)), _for_sources(run, due, frames, active)])
+    candidates = _marked(due, held, _moved(changed, settings.guards.price_move)).sort(KEY)
+    made = {
         "rows": candidates.select(_CANDIDATE),
+        "changes": changed,
         "rejects": rejects,
         "repairs": result.repairs,
         "warnings": result.warnings,
@@ -107,7 +116,8 @@ def _prepare_stores(run: Run, name: str, raw_stores: list[str]) -> dict[str, Any
         "repaired": dict(result.repairs.group_by("code").len().iter_rows()),
         "warned": dict(result.warnings.group_by("code").len().iter_rows()),
         "rejected": dict(rejects.group_by("code").len().iter_rows()),
-        **{kind: _put(run, f"{kind}/{name}-{run.token()}.parquet", frame) for kind, frame in frames.items()},
+        **{kind: _put(run, f"{kind}/{name}-{run.token()}.parquet", frame) for kind, frame in made.items()},
+        "actions": _actions(candidates, active, changed),
         "rejects_csv": _put_csv(run, f"rejects/{name}-{run.token()}.csv", rejects),
     }
 
@@ -146,10 +156,58 @@ def _compare(
     return diff(held, acknowledged, refusals, doubtful, run.clock.time(), run.options.resend)
 
 
-def _hold(candidates: pl.DataFrame, waiting: pl.DataFrame) -> pl.DataFrame:
-    """Mark the rows whose barcode its acknowledged holder gives up only in this run: they wait for the next one."""
-    marks = waiting.select(*KEY).unique().with_columns(hold=pl.lit("BARCODE_WAITS"))
-    return candidates.join(marks, on=list(KEY), how="left").with_columns(pl.col("hold").fill_null(""))
+def _changes(run: Run, items: Items, tables: Tables, stores: list[str]) -> pl.DataFrame:
+    """Return what changes in the items, field by field."""
+    if items.rows.is_empty():
+        return pl.DataFrame(schema=CHANGES)
+    before = tables.read("acknowledged", stores, list(ITEM), skus=items.rows["item_sku"].unique())
+    return changes(items.whole(), within(before, items.rows))
+
+
+def _moved(changed: pl.DataFrame, limit: float) -> pl.DataFrame:
+    """Return ``KEY`` of the rows whose price moves by more than ``limit`` percent, appears or disappears."""
+    moves = price_moves(changed)
+    return moves.filter(pl.col("percent").is_null() | (pl.col("percent").abs() > limit)).select(KEY)
+
+
+def _barcode_waits(waiting: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows whose barcode its acknowledged holder gives up only in this run: they wait for the next one."""
+    return waiting.select(KEY).unique().with_columns(hold=pl.lit("BARCODE_WAITS"))
+
+
+def _for_sources(run: Run, due: pl.DataFrame, frames: dict[str, pl.DataFrame], active: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that wait for a source that is not empty, short or stale."""
+    judged = run.lake.get_json(run.key("shards.json"))["sources"]
+    return hold_for_sources(due, frames, judged, active)
+
+
+def _marked(due: pl.DataFrame, held: pl.DataFrame, moved: pl.DataFrame) -> pl.DataFrame:
+    """Return the candidates with ``hold`` (a code, ``""`` for none) and ``price_moved``."""
+    first, on = held.unique(KEY, keep="first", maintain_order=True), list(KEY)
+    return (
+        due.join(first, on=on, how="left")
+        .join(moved.with_columns(price_moved=pl.lit(True)), on=on, how="left")
+        .with_columns(pl.col("hold").fill_null(""), pl.col("price_moved").fill_null(False))
+    )
+
+
+def _actions(candidates: pl.DataFrame, active: pl.DataFrame, changed: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return by store what a plan's readers see (actions, changed fields), and as ``judged`` what its guards judge.
+
+    What already waits for something else is not judged: it changes nothing in this plan.
+    """
+    made: dict[str, dict[str, Any]] = {}
+    for store, rows in active.group_by("store_id").len().iter_rows():
+        made.setdefault(store, {})["active"] = rows
+    for store, action, rows in candidates.group_by("store_id", "action").len().iter_rows():
+        made.setdefault(store, {})[action] = rows
+    free = candidates.filter(pl.col("hold") == "")
+    moved = free.filter("price_moved").with_columns(action=pl.lit("price_moved"))
+    for store, what, rows in pl.concat([free, moved]).group_by("store_id", "action").len().iter_rows():
+        made[store].setdefault("judged", {})[what] = rows
+    for store, field, rows in changed.group_by("store_id", "field").len().iter_rows():
+        made[store].setdefault("fields", {})[field] = rows
+    return made
 
 
 def _count(counts: Counts, what: str, *frames: pl.DataFrame) -> None:

@@ -40,7 +40,8 @@ class Options:
     """What a run was asked to do.
 
     ``stores`` and ``skus`` narrow it (empty means all); ``resend`` also sends rows that Amazon already acknowledged as
-    they are; ``follow_up`` counts the automatic runs before this one that failed with FATAL or CANCELLED.
+    they are; ``follow_up`` counts the automatic runs before this one that failed with FATAL or CANCELLED; ``release``
+    names the run whose held rows this one sends, a person having approved them; ``by`` is the user who started it.
     """
 
     kind: Kind = Kind.NIGHT
@@ -50,6 +51,8 @@ class Options:
     dry_run: bool = False
     reason: str = ""
     follow_up: int = 0
+    release: str = ""
+    by: str = ""
 
     @classmethod
     def of(cls, raw: dict[str, Any]) -> Options:

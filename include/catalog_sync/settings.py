@@ -128,6 +128,45 @@ class Api(_Frozen):
     breaker: BreakerSettings = BreakerSettings()
 
 
+class Limit(_Frozen):
+    """Too much: over ``percent``, or over ``max_rows`` where given; fewer than ``min_rows`` rows are never too much."""
+
+    percent: float = Field(gt=0, le=100)
+    min_rows: int = Field(default=50, ge=1)
+    max_rows: int | None = Field(default=None, ge=1)
+
+
+class StoreLimits(_Frozen):
+    """What may change at once in one store."""
+
+    changed: Limit = Limit(percent=25, min_rows=50)
+    new: Limit = Limit(percent=50, min_rows=100)
+    prices: Limit = Limit(percent=10, min_rows=20)
+    rejected: Limit = Limit(percent=20, min_rows=50)
+
+
+class TotalLimits(_Frozen):
+    """What may change at once in all stores together."""
+
+    changed: Limit = Limit(percent=15, min_rows=200)
+    new: Limit = Limit(percent=30, min_rows=500)
+    prices: Limit = Limit(percent=5, min_rows=100)
+    rejected: Limit = Limit(percent=10, min_rows=200)
+
+
+class Guards(_Frozen):
+    """When a plan changes too much at once: that part of it is held.
+
+    ``price_move``: the percentage beyond which a price counts as moved, up or down; ``source``: by how much a source
+    may shrink.
+    """
+
+    store: StoreLimits = StoreLimits()
+    total: TotalLimits = TotalLimits()
+    price_move: float = Field(default=50, gt=0)
+    source: Limit = Limit(percent=20, min_rows=100)
+
+
 class Schedule(_Frozen):
     """When the nightly sync runs, in the retailer's own time zone."""
 
@@ -283,7 +322,7 @@ class Settings(_Frozen):
     merge: MergeSettings = MergeSettings()
     mapping: Annotated[Mapping, BeforeValidator(lambda v: v)] = Field(default_factory=dict)
     rules: dict[str, Rule] = Field(default_factory=dict)
-    guards: dict[str, Any] = Field(default_factory=dict)
+    guards: Guards = Guards()
     #: Shards of whole stores are packed up to about this many rows; it bounds a prepare task's memory.
     shard_rows: int = Field(default=300_000, ge=1)
     base: Path = Path()

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from catalog_sync.fields import NO_STORE
+from catalog_sync.source_guards import judge_sources
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -45,7 +46,11 @@ def _pack(run: Run) -> dict[str, Any]:
         packed[-1]["rows"] += rows[store]
     packed = packed or [{"stores": [], "rows": 0}]
     named = [{"name": f"shard-{n:04d}", **shard} for n, shard in enumerate(packed, 1)]
-    return {"shards": named, "counts": {store: dict(count) for store, count in counts.items()}}
+    return {
+        "shards": named,
+        "counts": {store: dict(count) for store, count in counts.items()},
+        "sources": judge_sources(run, manifests),
+    }
 
 
 def extracts(run: Run) -> list[dict[str, Any]]:

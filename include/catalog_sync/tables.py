@@ -60,11 +60,23 @@ EVENTS = {
     "at": TIME,
 }
 
+#: Which rows guards hold now, with which content and for what, and since when and which run.
+HELD = {
+    "store_id": pl.String(),
+    "item_sku": pl.String(),
+    "content_hash": pl.String(),
+    "action": pl.String(),
+    "code": pl.String(),
+    "first_held_at": TIME,
+    "run_id": pl.String(),
+}
+
 Schema = dict[str, Any]
 _SCHEMAS: dict[str, tuple[Schema, str]] = {
     "acknowledged": (ACKNOWLEDGED, "store_id"),
     "refusals": (REFUSALS, "store_id"),
     "events": (EVENTS, "run_id"),
+    "held": (HELD, "store_id"),
 }
 _TRIES = 10
 
@@ -127,11 +139,17 @@ class Tables:
         return dict(files.group_by(partition).agg(pl.col("num_records").sum()).iter_rows())
 
     def read(
-        self, name: str, partitions: Iterable[str], columns: list[str] | None = None, version: int | None = None
+        self,
+        name: str,
+        partitions: Iterable[str],
+        columns: list[str] | None = None,
+        version: int | None = None,
+        skus: pl.Series | None = None,
     ) -> pl.DataFrame:
         """Return the rows of the given partitions (stores, or for ``events`` runs), or only some columns of them.
 
-        ``version`` reads the table as it was; a table that does not exist yet is empty.
+        ``skus`` leaves other SKUs out while reading; ``version`` reads the table as it was. A table that does not
+        exist yet is empty.
         """
         schema, partition = _SCHEMAS[name]
         table = self._open(name)
@@ -142,6 +160,7 @@ class Tables:
         return (
             _scan(table, schema)
             .filter(pl.col(partition).is_in(list(partitions)))
+            .filter(pl.lit(True) if skus is None else pl.col("item_sku").is_in(skus.implode()))
             .select(columns or list(schema))
             .collect()
         )

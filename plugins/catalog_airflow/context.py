@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import get_current_context
 
 from catalog_airflow.connections import AirflowConnections
+from catalog_airflow.metrics import install
 from catalog_sync import settings
 from catalog_sync.errors import BadInput
 from catalog_sync.run import Kind, Options, Run, run_name
@@ -22,11 +23,12 @@ def name_of(kind: Kind, dag_run_id: str) -> str:
     return run_name(f"{_PREFIX[kind]}{dag_run_id}")
 
 
-def options_of(kind: Kind, params: Mapping[str, Any], conf: Mapping[str, Any] | None) -> Options:
+def options_of(kind: Kind, params: Mapping[str, Any], conf: Mapping[str, Any] | None, by: str = "") -> Options:
     """Return what the run was asked to do.
 
     :param params: the form's values.
-    :param conf: what the run was started with; ``follow_up`` in it is not on any form.
+    :param conf: what the run was started with; ``follow_up`` and ``release`` in it are not on any form.
+    :param by: the user who started the run.
     :raises BadInput: a backfill that names neither stores nor SKUs and does not say that it means everything.
     """
     options = Options(
@@ -37,8 +39,11 @@ def options_of(kind: Kind, params: Mapping[str, Any], conf: Mapping[str, Any] | 
         dry_run=bool(params.get("dry_run", False)),
         reason=str(params.get("reason") or ""),
         follow_up=int((conf or {}).get("follow_up", 0)),
+        release=str((conf or {}).get("release", "")),
+        by=by,
     )
-    if kind is Kind.BACKFILL and not (options.stores or options.skus or params.get("everything")):
+    named = options.stores or options.skus or options.release
+    if kind is Kind.BACKFILL and not (named or params.get("everything")):
         raise BadInput("stores and skus are both empty: name some, or tick 'everything' if all of it is meant")
     return options
 
@@ -47,12 +52,13 @@ def open_run(kind: Kind) -> Run:
     """Open the run that the current task belongs to."""
     context = get_current_context()
     dag_run = context["dag_run"]
-    options = options_of(kind, context["params"], dag_run.conf)
+    options = options_of(kind, context["params"], dag_run.conf, str(getattr(dag_run, "triggering_user_name", "") or ""))
     return open_named(name_of(kind, dag_run.run_id), options)
 
 
 def open_named(name: str, options: Options) -> Run:
     """Open the run of that name; the deployment is what ``CATALOG_CONFIG`` says on this machine."""
+    install()
     return Run.open(settings.load(), AirflowConnections(), name, options)
 
 

@@ -3,6 +3,8 @@
     extract (per source) → shards → prepare (per shard) → plan → upload (per group of batches)
             → collect_results → settle → start_follow_up → account
 
+    plan → ask_for_release → account
+
 A failed upload stops nothing: from ``collect_results`` on, tasks run whatever happened before (``all_done``).
 ``account`` is the only leaf, so it decides how the run ends.
 
@@ -24,6 +26,7 @@ from catalog_airflow.connections import AirflowConnections
 from catalog_airflow.context import label, open_run
 from catalog_airflow.listeners import SUMMARY
 from catalog_airflow.operators import StartFollowUp
+from catalog_airflow.release import AskForRelease
 from catalog_airflow.sensors import CollectResultsSensor
 from catalog_sync.run import Kind
 from catalog_sync.settings import Settings
@@ -51,17 +54,10 @@ def sync_pipeline(kind: Kind, config: Settings) -> None:
     collected = collect_results(kind, trigger_rule=ALL_DONE)
     settled = settle.override(trigger_rule=ALL_DONE)(kind=kind.value)
     followed = StartFollowUp(task_id="start_follow_up", settle_task_id="settle")
-    (
-        extracted
-        >> shards
-        >> prepared
-        >> planned
-        >> uploaded
-        >> collected
-        >> settled
-        >> followed
-        >> account(kind=kind.value)
-    )
+    asked = AskForRelease(task_id="ask_for_release", kind=kind.value)
+    accounted = account(kind=kind.value)
+    (extracted >> shards >> prepared >> planned >> uploaded >> collected >> settled >> followed >> accounted)
+    planned >> asked >> accounted
 
 
 def drain_pipeline() -> None:
@@ -104,12 +100,15 @@ def prepare(shard: dict[str, Any], kind: str) -> Any:
 def plan(kind: str) -> Any:
     """Decide what is sent, cut it into batches, and take the lease that lets this run send.
 
-    Returns the batch numbers that each upload task carries; the plan's counts and hash are the XCom ``plan``.
+    Returns the batch numbers that each upload task carries; the plan's counts and hash are the XCom ``plan``, and the
+    log shows the plan as a person reads it.
     """
     from catalog_sync.plan import plan as stage
 
     # Airflow refuses a longer list than this, and the run with it.
-    made = stage(open_run(Kind(kind)), max_groups=conf.getint("core", "max_map_length"))
+    run = open_run(Kind(kind))
+    made = stage(run, max_groups=conf.getint("core", "max_map_length"))
+    log.info("Plan of run %s\n\n%s\n", run.run_id, run.lake.get(run.key("plan.md")).decode())
     context: Any = get_current_context()
     context["ti"].xcom_push("plan", {key: value for key, value in made.items() if key != "groups"})
     return made["groups"]
@@ -183,10 +182,11 @@ def redrive() -> dict[str, Any]:
 
 def summary_of(made: dict[str, Any]) -> str:
     """Return the books as one short text, for the run's note."""
-    from catalog_sync.books import COLUMNS
+    from catalog_sync import books
 
     whole = made["total"]
-    told = ", ".join(f"{whole[column]:,} {column.replace('_', ' ')}" for column in COLUMNS if whole.get(column))
+    told = ", ".join(f"{whole[column]:,} {column.replace('_', ' ')}" for column in books.COLUMNS if whole.get(column))
     text = f"**{made['state']}**{' (dry run)' if made['dry_run'] else ''}: {told or 'nothing was read'}."
     # Books of an earlier version know no alarms.
-    return "\n\n".join([text, *made["problems"], *made.get("alarms", ()), f"Run `{made['run_id']}`"])
+    more = [*made["problems"], *made.get("alarms", ()), *books.remarks(made)]
+    return "\n\n".join([text, *more, f"Run `{made['run_id']}`"])

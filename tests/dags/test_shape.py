@@ -14,9 +14,13 @@ CHAIN = ["extract", "shards", "prepare", "plan", "upload", "collect_results", "s
 
 @pytest.mark.parametrize("dag_id", SYNC)
 def test_the_job_is_one_chain(dags: dict[str, Any], dag_id: str) -> None:
-    """Nightly and backfill are the same job, each stage after the other, with ``account`` as the only leaf."""
+    """Nightly and backfill are the same job, each stage after the other, with ``account`` as the only leaf.
+
+    Beside it a person is asked about what the plan holds.
+    """
     edges = {task.task_id: set(task.downstream_task_ids) for task in dags[dag_id].tasks}
-    assert edges == {one: {following} for one, following in pairwise(CHAIN)} | {"account": set()}
+    chain = {one: {following} for one, following in pairwise(CHAIN)} | {"account": set()}
+    assert edges == {**chain, "plan": {"upload", "ask_for_release"}, "ask_for_release": {"account"}}
 
 
 @pytest.mark.parametrize("dag_id", SYNC)
@@ -42,6 +46,17 @@ def test_the_hourly_job_only_collects(dags: dict[str, Any]) -> None:
     """``collect_upload_results`` collects and settles; it plans and sends nothing."""
     edges = {task.task_id: set(task.downstream_task_ids) for task in dags["collect_upload_results"].tasks}
     assert edges == {"collect_results": {"settle"}, "settle": set()}
+
+
+def test_a_release_is_a_question_and_what_follows(dags: dict[str, Any]) -> None:
+    """``release_held_changes`` shows, asks, starts and records; it plans and sends nothing itself."""
+    dag = dags["release_held_changes"]
+    edges = {task.task_id: set(task.downstream_task_ids) for task in dag.tasks}
+    chain = ["show_held", "approve", "start_release", "record_answer"]
+    assert edges == {one: {following} for one, following in pairwise(chain)} | {"record_answer": set()}
+    assert dag.get_task("record_answer").trigger_rule == TriggerRule.ALL_DONE
+    assert dag.get_task("approve").response_timeout < dag.dagrun_timeout
+    assert dag.get_task("approve").defaults == ["Reject"]
 
 
 def test_the_redrive_is_one_task(dags: dict[str, Any]) -> None:

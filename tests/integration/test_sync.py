@@ -260,7 +260,7 @@ def test_an_open_breaker_leaves_the_run_incomplete_and_another_sends_the_rest(
     """When the API keeps failing, nobody calls it any more; the books say so, and a later run sends what is left."""
     deployment.write([row(n) for n in range(1, 7)])
     deployment.faults(rates={"server_error_final": 1.0})
-    api = {"max_items": 1, "breaker": {"failures": 2, "pause": "3s"}}
+    api = {"max_items": 1, "breaker": {"failures": 2, "pause": "10m"}}
     monkeypatch.setattr("catalog_sync.upload.PATIENCE", 1.0)
     books = deployment.sync("n1", api={**deployment.raw["api"], **api})
     asked = len(deployment.lines("/sandbox/requests"))
@@ -269,6 +269,9 @@ def test_an_open_breaker_leaves_the_run_incomplete_and_another_sends_the_rest(
     assert any("the circuit breaker is open since" in problem for problem in books["problems"])
     deployment.faults()
     monkeypatch.undo()
+    # The ten minutes pass.
+    breaker = (f"BREAKER#{deployment.raw['retailer']}", "BREAKER")
+    assert deployment.open("n2").ledger.update(*breaker, {"open_until": 1.0}, "attribute_exists(#open_until)", {})
     assert deployment.sync("n2", api={**deployment.raw["api"], **api})["total"]["acknowledged"] == 6
 
 

@@ -272,8 +272,9 @@ class Job:
     # --- the stages
 
     def extract(self) -> None:
-        """Extract."""
-        extract(self.open(), "erp")
+        """Extract every source."""
+        for source in self.world.settings.sources:
+            extract(self.open(), source.name)
 
     def read(self, rows: list[Row] | None = None) -> Job:
         """Extract and prepare, the source holding ``rows`` (as before when not given)."""

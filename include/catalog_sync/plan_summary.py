@@ -1,0 +1,230 @@
+"""A plan that a person can read: per store and in all, what would be sent, what is held and why, with before and after.
+
+``summarize`` makes the JSON that stands in the plan, ``as_markdown`` the text that people see, ``changes_csv`` the list
+of every change.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from catalog_sync.changes import CHANGES, price_moves
+from catalog_sync.clock import utc
+from catalog_sync.contract.report import safe_cells
+from catalog_sync.fields import KEY
+from catalog_sync.tickets import SPAN
+
+if TYPE_CHECKING:
+    from catalog_sync.run import Run
+
+#: The columns of the table of stores, with what they are called.
+COLUMNS = {
+    "active": "Amazon has",
+    "new": "new",
+    "changed": "changed",
+    "reactivated": "reactivated",
+    "resent": "sent again",
+    "unchanged": "unchanged",
+    "suspended": "suspended",
+    "rejected": "rejected",
+    "in_doubt": "in doubt",
+    "held": "held",
+    "planned": "to send",
+}
+_ACTIONS = ("active", "new", "changed", "reactivated", "resent")
+#: The largest price moves, and the changes of each field, that are shown.
+LARGEST, SAMPLE = 10, 3
+#: Percent between the bars of the histogram of price moves; what lies beyond the first and last has a bar of its own.
+STEPS = (-50, -20, -10, -5, 0, 5, 10, 20, 50, 100)
+_BAR = 24
+#: Stores that the Markdown lists; the JSON has all.
+_STORES_SHOWN = 50
+
+
+def summarize(
+    run: Run, prepared: Iterable[Mapping[str, Any]], counts: Mapping[str, Mapping[str, int]], batches: int
+) -> dict[str, Any]:
+    """Return what the plan does as JSON.
+
+    :param prepared: the manifests of ``prepare``.
+    :param counts: the plan's counts by store.
+    :returns: ``stores`` and ``total`` (rows by ``COLUMNS``), ``fields`` (rows by changed field), ``prices`` (``up``,
+        ``down``, ``histogram``, ``largest``), ``sample`` (changes, some of each field), ``requests`` and ``seconds``
+        (the least time that they take at the rate limit).
+    """
+    prepared = list(prepared)
+    stores: dict[str, Counter[str]] = {}
+    fields: Counter[str] = Counter()
+    for manifest in prepared:
+        for store, actions in manifest["actions"].items():
+            stores.setdefault(store, Counter()).update({what: actions.get(what, 0) for what in _ACTIONS})
+            fields.update(actions.get("fields", {}))
+    for store, line in counts.items():
+        stores.setdefault(store, Counter()).update({what: line.get(what, 0) for what in COLUMNS if what in line})
+    lines = {store: {what: one[what] for what in COLUMNS} for store, one in sorted(stores.items())}
+    seen = _Seen()
+    for manifest in prepared:
+        for key in manifest["changes"]:
+            seen.add(run.lake.get_frame(key))
+    return {
+        "stores": lines,
+        "total": {what: sum(one[what] for one in lines.values()) for what in COLUMNS},
+        "fields": dict(fields.most_common()),
+        "prices": seen.prices(),
+        "sample": seen.sample.sort("field", *KEY).to_dicts(),
+        "requests": batches,
+        "seconds": round(batches * SPAN / run.settings.api.rate, 1),
+    }
+
+
+@dataclass
+class _Seen:
+    """What is shown of all changes, gathered from one part after the other."""
+
+    bars: list[int] = field(default_factory=lambda: [0] * (len(STEPS) + 1))
+    up: int = 0
+    down: int = 0
+    other: int = 0
+    largest: pl.DataFrame = field(default_factory=lambda: price_moves(pl.DataFrame(schema=CHANGES)))
+    sample: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CHANGES))
+
+    def add(self, changed: pl.DataFrame) -> None:
+        """Look at some more changes."""
+        moves = price_moves(changed)
+        percent = moves["percent"]
+        self.up += int((percent > 0).sum())
+        self.down += int((percent < 0).sum())
+        self.other += percent.null_count()
+        for low, high, number in zip((None, *STEPS), (*STEPS, None), range(len(self.bars)), strict=True):
+            above = pl.lit(True) if low is None else pl.col("percent") >= low
+            below = pl.lit(True) if high is None else pl.col("percent") < high
+            self.bars[number] += moves.filter(above & below & pl.col("percent").is_not_null()).height
+        both = pl.concat([self.largest, moves])
+        order = both.sort(pl.col("percent").abs(), *KEY, descending=[True, False, False], nulls_last=True)
+        self.largest = order.head(LARGEST)
+        first = pl.int_range(pl.len()).over("field") < SAMPLE
+        self.sample = pl.concat([self.sample, changed.filter(first)]).filter(first)
+
+    def prices(self) -> dict[str, Any]:
+        """Return the price moves as JSON."""
+        spans = zip((None, *STEPS), (*STEPS, None), self.bars, strict=True)
+        return {
+            "up": self.up,
+            "down": self.down,
+            "without_percentage": self.other,
+            "histogram": [{"from": low, "to": high, "rows": rows} for low, high, rows in spans],
+            "largest": self.largest.to_dicts(),
+        }
+
+
+def changes_csv(marked: pl.DataFrame, changed: pl.DataFrame) -> bytes:
+    """Return one line for each field that changes, or for each other row that is due, as CSV for a spreadsheet.
+
+    :param marked: rows with ``KEY``, ``action``, ``booked`` and ``hold``.
+    :param changed: lines of ``changes``, at least of those rows.
+    """
+    rows = marked.select(*KEY, "action", "booked", "hold").join(changed, on=list(KEY), how="left")
+    buffer = io.BytesIO()
+    safe_cells(rows).write_csv(buffer, include_bom=True, line_terminator="\r\n")
+    return buffer.getvalue()
+
+
+def as_markdown(plan: Mapping[str, Any]) -> str:
+    """Return the plan as Markdown: what it does in a sentence, the guards, and the tables."""
+    summary = plan["summary"]
+    parts = [_headline(plan), _guards(plan), _stores(summary)]
+    if summary["fields"]:
+        parts.append("### Changed fields\n\n" + _table(("field", "rows"), summary["fields"].items()))
+        parts.append(_price_text(summary["prices"]))
+        sample = [
+            (one["store_id"], one["item_sku"], one["field"], one["before"], one["after"]) for one in summary["sample"]
+        ]
+        parts.append("### For example\n\n" + _table(("store", "SKU", "field", "before", "after"), sample))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _headline(plan: Mapping[str, Any]) -> str:
+    summary, held = plan["summary"], plan["held"]
+    name = "Plan (dry run)" if plan["dry_run"] else f"Plan {plan['plan_number']}"
+    text = (
+        f"## {name}\n\n**{plan['rows']:,} rows to send** in {_counted(summary['requests'], 'request')}, "
+        f"{summary['seconds']:g} s at the rate limit."
+    )
+    if held["rows"]:
+        since = f"{utc(held['since']):%Y-%m-%d %H:%M} UTC"
+        text += f" **{held['rows']:,} rows are held**, the oldest since {since}; their hash is `{held['hash'][:12]}`."
+    return text
+
+
+def _guards(plan: Mapping[str, Any]) -> str:
+    lines = [f"- `{one['code']}` {_cell(one['message'], 400)}" for one in plan["guards"]]
+    return "### Guards that tripped\n\n" + "\n".join(lines) if lines else ""
+
+
+def _stores(summary: Mapping[str, Any]) -> str:
+    shown = {what: title for what, title in COLUMNS.items() if summary["total"][what]}
+    if not shown:
+        return "Nothing was read, and nothing changes."
+    lines = list(summary["stores"].items())
+    rows = [(store, *(one[what] for what in shown)) for store, one in lines[:_STORES_SHOWN]]
+    if len(lines) > _STORES_SHOWN:
+        rows.append((f"… {len(lines) - _STORES_SHOWN} more", *("" for _ in shown)))
+    rows.append(("all", *(summary["total"][what] for what in shown)))
+    return "### Stores\n\n" + _table(("store", *shown.values()), rows)
+
+
+def _price_text(prices: Mapping[str, Any]) -> str:
+    moved = prices["up"] + prices["down"] + prices["without_percentage"]
+    if not moved:
+        return ""
+    most = max(bar["rows"] for bar in prices["histogram"]) or 1
+    bars = [
+        (_span(bar), bar["rows"], "█" * max(1, round(_BAR * bar["rows"] / most)))
+        for bar in prices["histogram"]
+        if bar["rows"]
+    ]
+    largest = [
+        (one["store_id"], one["item_sku"], one["before"], one["after"], _percent(one["percent"]))
+        for one in prices["largest"]
+    ]
+    return (
+        f"### Price moves\n\n{prices['up']:,} up, {prices['down']:,} down, {prices['without_percentage']:,} that "
+        "appear, disappear or were 0.\n\n"
+        + (_table(("move", "rows", ""), bars) + "\n\n" if bars else "")
+        + "The largest:\n\n"
+        + _table(("store", "SKU", "before", "after", "move"), largest)
+    )
+
+
+def _span(bar: Mapping[str, Any]) -> str:
+    if bar["from"] is None:
+        return f"below {bar['to']} %"
+    return f"{bar['from']:+} % and more" if bar["to"] is None else f"{bar['from']:+} to {bar['to']:+} %"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:+,.1f} %"
+
+
+def _table(titles: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    titles, cells = list(titles), [list(row) for row in rows]
+    numeric = [any(isinstance(row[n], int) for row in cells) for n in range(len(titles))]
+    lines = [titles, ["---:" if right else "---" for right in numeric]]
+    lines += [[f"{cell:,}" if isinstance(cell, int) else _cell(cell) for cell in row] for row in cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: object, most: int = 80) -> str:
+    """Return a source's text as one cell of Markdown that can be nothing else."""
+    text = "".join(c if c.isprintable() else " " for c in str(value))[:most]
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#!" else c for c in text)

@@ -1,0 +1,169 @@
+"""Releasing held rows: a person sees the held set, answers, and the rows that are still the same are sent.
+
+    show_held → approve → start_release → record_answer
+
+``approve`` is Airflow's human-in-the-loop operator. What it collects is only checked here, and the domain sends held
+rows only when the audit trail has the approval (``catalog_sync.release``).
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import Param, TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from catalog_airflow.context import open_named
+from catalog_airflow.listeners import SUMMARY
+from catalog_sync.errors import CatalogSyncError
+from catalog_sync.run import Options
+
+log = logging.getLogger(__name__)
+
+RELEASE_DAG, RUNS_IN = "release_held_changes", "backfill_catalog"
+#: A question is open until the next night is near, which asks anew; less than ``DAGRUN_TIMEOUT``.
+RESPONSE_TIMEOUT = timedelta(hours=18)
+SHOWN = "show_held"
+ANSWERED = "approve"
+#: The XCom of the question that holds the answer.
+ANSWER = "answer"
+
+
+def release_pipeline() -> None:
+    """Put the whole question into the DAG that is being defined."""
+    shown = show_held()
+    answered = AskPerson(
+        task_id=ANSWERED,
+        subject="Send {{ ti.xcom_pull('show_held')['rows'] }} held rows to Amazon?",
+        body="{{ ti.xcom_pull('show_held')['body'] }}",
+        # No answer is no: what is held stays held, and the next night asks again.
+        defaults=ApprovalOperator.REJECT,
+        response_timeout=RESPONSE_TIMEOUT,
+        params={
+            "hash": Param("", type="string", title="Hash", description="To approve: the hash that is shown above."),
+            "reason": Param("", type="string", title="Reason", description="Why; it goes into the audit trail."),
+        },
+    )
+    shown >> answered >> StartRelease(task_id="start_release") >> record_answer()
+
+
+class AskPerson(ApprovalOperator):
+    """Airflow's question, which also tells later tasks a *no*: what a rejected question returns is nowhere."""
+
+    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
+        """Keep the answer, and go on as Airflow does."""
+        if "error" not in event:
+            kept = {key: event.get(key) for key in ("chosen_options", "params_input", "responded_by_user")}
+            context["ti"].xcom_push(ANSWER, kept)
+        return super().execute_complete(context, event)
+
+
+class AskForRelease(TriggerDagRunOperator):
+    """Asks a person about the rows that the run's plan holds; skipped when it holds none, and in a dry run.
+
+    Each run asks once, however often its task is cleared.
+    """
+
+    def __init__(self, *, kind: str, **kwargs: Any) -> None:
+        super().__init__(
+            trigger_dag_id=RELEASE_DAG,
+            trigger_run_id="held__{{ run_id }}",
+            logical_date=None,
+            skip_when_already_exists=True,
+            **kwargs,
+        )
+        self.kind = kind
+
+    def execute(self, context: Any) -> None:
+        """Start the question, or skip."""
+        planned = context["ti"].xcom_pull(task_ids="plan", key="plan") or {}
+        if planned.get("dry_run") or not planned.get("held"):
+            raise AirflowSkipException("nothing is held that a person could release")
+        from catalog_airflow.context import name_of
+        from catalog_sync.run import Kind
+
+        self.conf = {"run": name_of(Kind(self.kind), context["dag_run"].run_id)}
+        self.log.info("Asking whether held rows are sent", rows=planned["held"])
+        super().execute(context)
+
+
+class StartRelease(TriggerDagRunOperator):
+    """Starts the run that sends the approved rows, after checking that the approval is for exactly this held set."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            trigger_dag_id=RUNS_IN,
+            trigger_run_id="release__{{ run_id }}",
+            logical_date=None,
+            skip_when_already_exists=True,
+            **kwargs,
+        )
+
+    def execute(self, context: Any) -> None:
+        """Check, record the approval, and start the run."""
+        from catalog_sync.release import approve
+
+        shown, answer = _shown(context), _answer(context)
+        given = answer.get("params_input") or {}
+        reason = str(given.get("reason") or "")
+        try:
+            approve(_run(context), str(given.get("hash") or ""), _who(answer), reason)
+        except CatalogSyncError as error:
+            raise AirflowFailException(str(error)) from None
+        why = f"release of {shown['rows']} held rows, approved by {_who(answer)}"
+        self.conf = {"release": _run(context).run_id, "dry_run": False, "reason": f"{why}: {reason}"[:500]}
+        super().execute(context)
+
+
+@task(task_id=SHOWN)
+def show_held() -> dict[str, Any]:
+    """Show the held set: why, since when, what it would do, and the hash that an approval names."""
+    from catalog_sync.release import question
+
+    context: Any = get_current_context()
+    made = question(_run(context))
+    if not made["rows"]:
+        raise AirflowSkipException(f"the plan of run {_run(context).run_id} holds nothing")
+    log.info("%s", made["body"])
+    return made
+
+
+@task(trigger_rule=TriggerRule.ALL_DONE)
+def record_answer() -> str:
+    """Record what came of the question; fails when an approved release was not started."""
+    from catalog_sync.release import reject
+
+    context: Any = get_current_context()
+    answer = _answer(context)
+    if not answer:
+        raise AirflowSkipException("nothing was asked")
+    if answer["chosen_options"] == [ApprovalOperator.APPROVE]:
+        if not context["ti"].xcom_pull(task_ids="start_release", key="trigger_run_id"):
+            raise AirflowFailException("approved, but not released: see the log of start_release; nothing was sent")
+        told = f"approved by {_who(answer)}"
+    else:
+        told = reject(_run(context), _who(answer), str((answer.get("params_input") or {}).get("reason") or ""))
+    context["ti"].xcom_push(SUMMARY, f"**{told}**: {_shown(context)['rows']} held rows of run `{_run(context).run_id}`")
+    return told
+
+
+def _run(context: Any) -> Any:
+    return open_named(str(context["params"]["run"]), Options())
+
+
+def _shown(context: Any) -> dict[str, Any]:
+    return dict(context["ti"].xcom_pull(task_ids=SHOWN) or {})
+
+
+def _answer(context: Any) -> dict[str, Any]:
+    return dict(context["ti"].xcom_pull(task_ids=ANSWERED, key=ANSWER) or {})
+
+
+def _who(answer: dict[str, Any]) -> str:
+    """Return the name of whoever answered; empty when nobody did."""
+    user = answer.get("responded_by_user") or {}
+    return str(user.get("name") or user.get("id") or "")

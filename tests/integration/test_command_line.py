@@ -1,0 +1,59 @@
+"""The command line as it is typed: the plan before a sync, and the audit trail after it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.integration.conftest import Deployment, row
+
+from catalog_sync.cli import INCOMPLETE, OK, main
+
+ROWS = [row(n, store) for n in range(3) for store in ("SEA-001", "PDX-001")]
+
+
+@pytest.fixture
+def typed(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Types a command and returns its exit code and what it printed."""
+    for name, value in deployment.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def command(*words: str) -> tuple[int, str]:
+        deployment.settings()
+        code = main(["--config", str(deployment.folder / "catalog.yaml"), *words])
+        return code, capsys.readouterr().out
+
+    return command
+
+
+def test_a_plan_a_sync_and_the_audit_trail(deployment: Deployment, typed: Any) -> None:
+    """``plan`` shows and sends nothing, ``sync`` sends, ``audit`` tells who did, and finds a changed entry."""
+    deployment.write(ROWS)
+    code, shown = typed("plan", "--run-id", f"{deployment.name}-p1")
+    assert code == OK
+    assert "6 rows to send in 1 request," in shown
+    assert deployment.uploads() == 0
+    code, shown = typed("sync", "--run-id", f"{deployment.name}-r1", "--reason", "first load")
+    assert (code, deployment.uploads()) == (OK, 1)
+
+    deployment.write([{**one, "retail": "1.75"} for one in ROWS])
+    code, shown = typed("plan", "--run-id", f"{deployment.name}-p2", "--json")
+    made = json.loads(shown)
+    assert code == OK
+    assert (made["summary"]["fields"], made["summary"]["total"]["changed"]) == ({"standard_price": 6}, 6)
+    assert len(made["lists"]) == 1
+
+    code, shown = typed("audit")
+    assert code == OK
+    assert "unbroken: 1 entries" in shown
+    assert "first load" in " ".join(shown.split())
+    code, shown = typed("audit", "--json")
+    [entry] = json.loads(shown)["trail"]
+    assert (code, entry["what"], entry["details"]["acknowledged"]) == (OK, "upload", 6)
+    lake = deployment.open("any").lake
+    lake.put("audit/000000000001.json", b"{}")
+    code, shown = typed("audit")
+    assert code == INCOMPLETE
+    assert "entry 1 is no entry" in shown
