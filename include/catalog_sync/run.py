@@ -31,6 +31,7 @@ class Kind(StrEnum):
 
     NIGHT = "night"
     BACKFILL = "backfill"
+    ROLLBACK = "rollback"
     COMMAND = "command"
     COLLECT = "collect"
 
@@ -41,7 +42,8 @@ class Options:
 
     ``stores`` and ``skus`` narrow it (empty means all); ``resend`` also sends rows that Amazon already acknowledged as
     they are; ``follow_up`` counts the automatic runs before this one that failed with FATAL or CANCELLED; ``release``
-    names the run whose held rows this one sends, a person having approved them; ``by`` is the user who started it.
+    names the run whose held rows this one sends, a person having approved them; ``to`` (``Kind.ROLLBACK`` only) says
+    after which run, or at what time, Amazon's catalog was as it shall be again; ``by`` is the user who started it.
     """
 
     kind: Kind = Kind.NIGHT
@@ -52,6 +54,7 @@ class Options:
     reason: str = ""
     follow_up: int = 0
     release: str = ""
+    to: str = ""
     by: str = ""
 
     @classmethod

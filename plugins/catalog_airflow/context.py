@@ -15,7 +15,7 @@ from catalog_sync.run import Kind, Options, Run, run_name
 
 #: The name of a run in the lake begins with this. Two DAGs may start at the same instant, and then Airflow gives their
 #: runs the same id; nightly runs keep Airflow's own, so that what the UI shows is what ``books`` takes.
-_PREFIX = {Kind.NIGHT: "", Kind.BACKFILL: "backfill__", Kind.COLLECT: "collect__"}
+_PREFIX = {Kind.NIGHT: "", Kind.BACKFILL: "backfill__", Kind.ROLLBACK: "rollback__", Kind.COLLECT: "collect__"}
 
 
 def name_of(kind: Kind, dag_run_id: str) -> str:
@@ -40,6 +40,7 @@ def options_of(kind: Kind, params: Mapping[str, Any], conf: Mapping[str, Any] | 
         reason=str(params.get("reason") or ""),
         follow_up=int((conf or {}).get("follow_up", 0)),
         release=str((conf or {}).get("release", "")),
+        to=str(params.get("to") or ""),
         by=by,
     )
     named = options.stores or options.skus or options.release
