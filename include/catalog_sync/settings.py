@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from catalog_sync.errors import Misconfigured, shorten
 from catalog_sync.fields import TARGETS
+from catalog_sync.notify_settings import Notify
 
 #: Where the configuration lies unless ``CATALOG_CONFIG`` names another file.
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "config" / "catalog.yaml"
@@ -323,6 +324,7 @@ class Settings(_Frozen):
     mapping: Annotated[Mapping, BeforeValidator(lambda v: v)] = Field(default_factory=dict)
     rules: dict[str, Rule] = Field(default_factory=dict)
     guards: Guards = Guards()
+    notify: Notify = Notify()
     #: Shards of whole stores are packed up to about this many rows; it bounds a prepare task's memory.
     shard_rows: int = Field(default=300_000, ge=1)
     base: Path = Path()

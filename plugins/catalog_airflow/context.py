@@ -7,8 +7,8 @@ from typing import Any
 
 from airflow.sdk import get_current_context
 
+from catalog_airflow import channels, metrics
 from catalog_airflow.connections import AirflowConnections
-from catalog_airflow.metrics import install
 from catalog_sync import settings
 from catalog_sync.errors import BadInput
 from catalog_sync.run import Kind, Options, Run, run_name
@@ -59,7 +59,8 @@ def open_run(kind: Kind) -> Run:
 
 def open_named(name: str, options: Options) -> Run:
     """Open the run of that name; the deployment is what ``CATALOG_CONFIG`` says on this machine."""
-    install()
+    metrics.install()
+    channels.install()
     return Run.open(settings.load(), AirflowConnections(), name, options)
 
 

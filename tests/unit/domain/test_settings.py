@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from catalog_sync import settings
+from catalog_sync import notify_settings, settings
 from catalog_sync.errors import Misconfigured
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -91,7 +91,8 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 def _models(model: type[BaseModel]) -> list[type[BaseModel]]:
-    return [model, *(sub for sub in vars(settings).values() if isinstance(sub, type) and issubclass(sub, BaseModel))]
+    named = [*vars(settings).values(), *vars(notify_settings).values()]
+    return [model, *(sub for sub in named if isinstance(sub, type) and issubclass(sub, BaseModel))]
 
 
 def test_every_key_is_documented() -> None:
