@@ -1,21 +1,23 @@
-"""# Send chosen stores or SKUs again
+"""# Send chosen rows again
 
 The nightly job for a part of the catalog, started by hand: after a store's data was mended, when Amazon lost
-something, or for a new store before its first night. It reads the sources **as they are now**; there is no way to
-send a past night.
+something, for a new store before its first night, or after an outage. It reads the sources **as they are now**: several
+missed nights are one plan with all that differs today, and there is no way to send a past night.
 
-**A dry run unless you untick it.** The dry run prints in the log of `account` what would be sent, and sends nothing.
+**A dry run unless you untick it.** The log of `plan` then shows what would be sent, and nothing is.
 
 | field | meaning |
 |---|---|
-| Stores, SKUs | what is meant, one per line; both empty is refused … |
-| Everything | … unless you tick this |
+| Stores, SKUs, Departments | what is meant, one per line; several fields together narrow each other |
+| SKU file | the same as SKUs, from a file: `s3://…`, `lake:…`, or beside the configuration |
+| Changed since | what differs, and with Resend what Amazon acknowledged since then |
+| Everything | needed when all of these are empty |
 | Resend | also send rows that Amazon has acknowledged just as they are (otherwise only differences are sent) |
 | Dry run | ticked: only show what would be sent |
 | Reason | why; kept with the run |
 
 Example: a planogram import at Amazon dropped store `SEA-001`. Stores `SEA-001`, Resend ticked, Dry run ticked; look
-at the books in the run's note; then the same with Dry run unticked.
+at the log of `plan`; then the same with Dry run unticked.
 
 One run sends at a time. When the nightly sync is sending, `plan` waits for it. **When it is red**, the same advice
 holds as for `nightly_catalog_sync`; its page has the list.
@@ -57,11 +59,33 @@ SETTINGS = load()
             title="SKUs",
             description="Only these SKUs, one per line. Empty: all SKUs of the stores.",
         ),
+        "skus_file": Param(
+            None,
+            type=["string", "null"],
+            maxLength=1000,
+            title="SKU file",
+            description="Only the SKUs of this file (CSV, TSV, TXT, JSON Lines, Parquet, XLSX): s3://…, lake:… (a path "
+            "in the lake), or a path beside the configuration.",
+        ),
+        "departments": Param(
+            [],
+            type=["array", "null"],
+            items={"type": "string", "minLength": 1},
+            title="Departments",
+            description="Only rows of these departments (product_category), one per line. Empty: all.",
+        ),
+        "changed_since": Param(
+            None,
+            type=["string", "null"],
+            format="date-time",
+            title="Changed since",
+            description="With Resend: only what differs now, and what Amazon acknowledged at this time or later.",
+        ),
         "everything": Param(
             False,
             type="boolean",
             title="Everything",
-            description="Needed when both lists are empty: the whole catalog is meant.",
+            description="Needed when all of the above is empty: the whole catalog is meant.",
         ),
         "resend": Param(
             False,

@@ -46,7 +46,8 @@ def account(run: Run) -> dict[str, Any]:
         (lines of ``books``), ``catalog``, ``late`` (what was settled of other runs), ``booked_late`` (of the rows
         that are unknown here: which runs have booked them since, and as what), ``abandoned`` (by run: state and total
         of runs that died without books, which are made now), ``problems``, ``alarms`` (what is wrong with the way
-        results come in), ``guards`` and ``held`` (what has tripped, and what it holds: see ``guarding``), ``plan`` and
+        results come in), ``missing`` (what the run was asked for and is in no source), ``guards``
+        and ``held`` (what has tripped, and what it holds: see ``guarding``), ``plan`` and
         the counts of repairs, warnings and rejects by code. Complete books are ``books.json`` and are never rewritten.
     """
     dead = {run_id: _write(run.of(run_id)) for run_id in abandoned(run)}
@@ -136,6 +137,7 @@ def gather(run: Run) -> dict[str, Any]:
         "booked_late": booked_late,
         "problems": unbalanced or missing,
         "alarms": alarms_of(run, attempts_of(run)),
+        "missing": plan.get("missing", []),
         "guards": plan.get("guards", []),
         "held": plan.get("held", {}),
         **codes,

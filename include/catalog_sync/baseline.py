@@ -26,7 +26,7 @@ def last_rows(run: Run, source: str) -> int:
 def take(run: Run, books: dict[str, Any]) -> None:
     """Let a complete run be what later ones are measured by.
 
-    A run for some SKUs says nothing about a store, and a source that was judged too short, empty or stale is no
+    A run for some of its rows says nothing about a store, and a source that was judged too short, empty or stale is no
     measure, unless a person has approved what follows from it.
     """
     if books["state"] != "complete" or books["dry_run"] or not run.lake.exists(run.key("shards.json")):
@@ -35,7 +35,7 @@ def take(run: Run, books: dict[str, Any]) -> None:
     known = adopted_stores(run)
     for store, line in books["stores"].items():
         whole = line["read"] > line["out_of_scope"] and not any(line[column] for column in _LEFT)
-        if store != NO_STORE and store not in known and whole and not run.options.skus:
+        if store != NO_STORE and store not in known and whole and not run.options.narrowed:
             run.ledger.put_new({"pk": _stores(run), "sk": store, "run_id": run.run_id, "at": now})
     judged = {one["source"] for one in run.lake.get_json(run.key("shards.json"))["sources"]}
     for source in (one.name for one in run.settings.sources):

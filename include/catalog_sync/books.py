@@ -81,7 +81,8 @@ def as_markdown(books: Mapping[str, Any]) -> str:
 
 def remarks(books: Mapping[str, Any]) -> list[str]:
     """Return what the books say beside their numbers, a sentence each: guards, held rows, and other runs' results."""
-    told = [f"guard {one['code']}: {one['message']}" for one in books.get("guards", ())]
+    told = [f"not found: {one}" for one in books.get("missing", ())]
+    told += [f"guard {one['code']}: {one['message']}" for one in books.get("guards", ())]
     if books.get("held", {}).get("rows"):
         held = books["held"]
         told.append(f"held: {_flat(held['by_code'])}, the oldest since {utc(held['since']):%Y-%m-%d %H:%M} UTC")

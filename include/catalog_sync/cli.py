@@ -13,6 +13,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -62,6 +63,14 @@ def parser() -> argparse.ArgumentParser:
         job = commands.add_parser(name, help=text)
         job.add_argument("--stores", default="", metavar="A,B", help="only these stores (default: all)")
         job.add_argument("--skus", default="", metavar="X,Y", help="only these SKUs (default: all)")
+        job.add_argument("--skus-file", default="", metavar="FILE", help="only the SKUs of this file, e.g. a CSV")
+        job.add_argument("--departments", default="", metavar="A,B", help="only these departments (default: all)")
+        job.add_argument(
+            "--changed-since",
+            default="",
+            metavar="TIME",
+            help="with --resend: only what differs, and what Amazon acknowledged at this time or later",
+        )
         job.add_argument("--resend", action="store_true", help="also send what Amazon already acknowledged unchanged")
         job.add_argument("--reason", default="", help="why, for the records")
         job.add_argument(
@@ -121,6 +130,9 @@ def _job(args: argparse.Namespace, console: Console) -> int:
         kind=Kind.COMMAND,
         stores=_names(args.stores),
         skus=_names(args.skus),
+        skus_file=_file(args.skus_file),
+        departments=_names(args.departments),
+        changed_since=args.changed_since,
         resend=args.resend,
         dry_run=args.command == "plan",
         reason=args.reason,
@@ -262,6 +274,12 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return ""
+
+
+def _file(path: str) -> str:
+    """Return the path as whoever typed it means it, whatever folder the configuration lies in."""
+    remote = not path or "://" in path or path.startswith("lake:")
+    return path if remote else str(Path(path).expanduser().absolute())
 
 
 def _names(text: str) -> tuple[str, ...]:

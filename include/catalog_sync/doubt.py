@@ -9,6 +9,7 @@ import polars as pl
 
 from catalog_sync.attempts import Attempt, Attempts
 from catalog_sync.fields import KEY
+from catalog_sync.scope import Covered
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -50,9 +51,9 @@ def newer_readings(run: Run, number: int) -> dict[str, pl.Expr]:
     for other in planned_between(run, number):
         manifest = run.of(other).manifest
         if manifest["started_at"] >= read_at:
-            stores, skus = manifest["options"]["stores"], manifest["options"]["skus"]
+            stores, rows = manifest["options"]["stores"], Covered(run.of(other)).rows
             in_stores = pl.col("store_id").is_in(stores) if stores else pl.lit(True)
-            found[other] = in_stores & (pl.col("item_sku").is_in(skus) if skus else pl.lit(True))
+            found[other] = in_stores if rows is None else _key().is_in(rows.select(_key()).to_series().implode())
     return found
 
 
@@ -61,6 +62,10 @@ def planned_rows(run: Run, run_id: str) -> pl.DataFrame:
     batches = run.of(run_id).plan["batch_list"]
     frames = (run.lake.get_frame(batch["rows_key"], list(KEY)) for batch in batches)
     return pl.concat([_EMPTY.select(KEY), *frames])
+
+
+def _key() -> pl.Expr:
+    return pl.concat_str(KEY, separator="\t")
 
 
 def _rows(run: Run, attempts: Iterable[Attempt], stores: Collection[str] | None) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from catalog_sync.contract.report import reject_csv
 from catalog_sync.contract.steps import store_as_repaired
 from catalog_sync.mapping import Mapper, load_transform, transform_rows
 from catalog_sync.parallel import in_threads
+from catalog_sync.scope import Scope
 from catalog_sync.sources import open_source
 from catalog_sync.sources.base import ROW, Source, Unreadable
 
@@ -43,6 +44,7 @@ def extract(run: Run, source_name: str) -> dict[str, Any]:
 def _extract(run: Run, source_name: str) -> dict[str, Any]:
     settings = run.settings.source(source_name)
     _ = run.manifest  # what the run was asked, and the plan number that stood, before anything is read
+    Scope.of(run)  # a wrong list of SKUs is an error now, not after an hour
     source = open_source(settings, run.connections, run.settings.base, run.clock, lambda: _aws(run, settings))
     writer = _StoreWriter(run, source_name)
     read_at, read, rows = run.clock.time(), 0, 0

@@ -16,6 +16,7 @@ from catalog_sync.diff import Action
 from catalog_sync.fields import NO_STORE
 from catalog_sync.guards import EVERYWHERE, Guard, Trip, judge
 from catalog_sync.release import require_approval
+from catalog_sync.scope import Covered
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -33,6 +34,7 @@ class Guarding:
     :param told: the same as JSON, the judgements of the sources first.
     :param stores: the stores that were prepared.
     :param releases: the rows that the run was started to release; ``None`` for every other run.
+    :param covered: the rows that the run is about.
     """
 
     run: Run
@@ -41,6 +43,7 @@ class Guarding:
     stores: list[str]
     adopted: set[str]
     releases: Releases | None
+    covered: Covered
     _parts: list[dict[str, Any]] = field(default_factory=list)
     _digests: dict[str, str] = field(default_factory=dict)
     _by_code: Counter[str] = field(default_factory=Counter)
@@ -69,7 +72,7 @@ class Guarding:
             log.warning("Guard %s: %s", one["code"], one["message"])
         inside = {store for shard in shards["shards"] for store in shard["stores"]}
         stores = sorted(store for store in inside if store in run.stores)
-        return cls(run, trips, told, stores, adopted, Releases.of_run(run))
+        return cls(run, trips, told, stores, adopted, Releases.of_run(run), Covered(run))
 
     def apply(self, candidates: pl.DataFrame, counts: Counts) -> pl.DataFrame:
         """Return the candidates of some whole stores as the guards leave them: held ones have a code in ``hold``.
@@ -112,7 +115,7 @@ class Guarding:
         self._seen.update(stores)
         lines = held.since(self.run, rows, stores)
         if self.releases is None and not self.run.options.dry_run:
-            held.remember(self.run, lines, stores)
+            held.remember(self.run, lines, stores, self.covered.rows)
         if lines.is_empty():
             return
         key = self.run.key(f"held/{self.run.token()}.parquet")

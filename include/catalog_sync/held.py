@@ -15,6 +15,7 @@ from catalog_sync.clock import utc
 from catalog_sync.diff import Action
 from catalog_sync.fields import KEY
 from catalog_sync.guards import EVERYWHERE, Guard, Trip
+from catalog_sync.keyed import without
 from catalog_sync.tables import HELD, Tables
 
 if TYPE_CHECKING:
@@ -94,10 +95,17 @@ def forget(run: Run, released: pl.DataFrame, stores: Sequence[str]) -> None:
         tables.replace("held", stores, lambda before: before.join(released, on=IDENTITY, how="anti"))
 
 
-def remember(run: Run, lines: pl.DataFrame, stores: Sequence[str]) -> None:
-    """Make the lines what the table ``held`` says of these stores; other SKUs stay when the run was for some only."""
-    tables, skus = Tables(run.lake), list(run.options.skus)
+def remember(run: Run, lines: pl.DataFrame, stores: Sequence[str], covered: pl.DataFrame | None) -> None:
+    """Make the lines what the table ``held`` says of these stores.
+
+    :param covered: the rows that the run is about; ``None`` when it is about all. Others stay as they are.
+    """
+    tables = Tables(run.lake)
     if not stores or (lines.is_empty() and tables.version("held") is None):
         return
-    others = pl.col("item_sku").is_in(skus).not_() if skus else pl.lit(False)
-    tables.replace("held", stores, lambda before: pl.concat([before.filter(others), lines]).sort(KEY))
+
+    def replaced(before: pl.DataFrame) -> pl.DataFrame:
+        others = before.head(0) if covered is None else without(before, covered)
+        return pl.concat([others, lines]).sort(KEY)
+
+    tables.replace("held", stores, replaced)

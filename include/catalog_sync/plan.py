@@ -21,6 +21,7 @@ from catalog_sync.lease import LEASE_SECONDS, Lease
 from catalog_sync.parallel import in_threads
 from catalog_sync.payload import body, overhead
 from catalog_sync.plan_summary import as_markdown, changes_csv, summarize
+from catalog_sync.scope import Covered, described
 from catalog_sync.tables import Tables
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def _make(run: Run) -> dict[str, Any]:
         "held": held,
         "lists": lists,
         "summary": summarize(run, prepared, counts, len(batches)),
+        "asked": described(run.options),
+        "missing": Covered(run).missing({name for manifest in prepared for name in manifest["departments"]}),
         "batch_list": batches,
     }
 

@@ -138,7 +138,7 @@ def changes_csv(marked: pl.DataFrame, changed: pl.DataFrame) -> bytes:
 def as_markdown(plan: Mapping[str, Any]) -> str:
     """Return the plan as Markdown: what it does in a sentence, the guards, and the tables."""
     summary = plan["summary"]
-    parts = [_headline(plan), _guards(plan), _stores(summary)]
+    parts = [_headline(plan), _asked(plan), _guards(plan), _stores(summary)]
     if summary["fields"]:
         parts.append("### Changed fields\n\n" + _table(("field", "rows"), summary["fields"].items()))
         parts.append(_price_text(summary["prices"]))
@@ -160,6 +160,12 @@ def _headline(plan: Mapping[str, Any]) -> str:
         since = f"{utc(held['since']):%Y-%m-%d %H:%M} UTC"
         text += f" **{held['rows']:,} rows are held**, the oldest since {since}; their hash is `{held['hash'][:12]}`."
     return text
+
+
+def _asked(plan: Mapping[str, Any]) -> str:
+    """Say what the run was asked for, and what of that is not there."""
+    told = [f"Asked for: {_cell(plan['asked'], 600)}."] if plan.get("asked") else []
+    return "\n\n".join([*told, *(f"**Not found:** {_cell(one, 600)}." for one in plan.get("missing", ()))])
 
 
 def _guards(plan: Mapping[str, Any]) -> str:

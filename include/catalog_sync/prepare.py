@@ -22,6 +22,7 @@ from catalog_sync.keyed import within
 from catalog_sync.merge import merge
 from catalog_sync.parallel import cores, in_threads
 from catalog_sync.payload import ITEM, with_payload
+from catalog_sync.scope import COVERED, DEPARTMENT, Scope, covered_rows
 from catalog_sync.shards import extracts
 from catalog_sync.source_guards import hold_for_sources
 from catalog_sync.tables import Tables
@@ -37,10 +38,10 @@ _CANDIDATE = [
     *KEY, "source", "source_row", "item_json", "item_bytes", "content_hash", "action", "price_moved", "hold",
 ]  # fmt: skip
 #: What is asked of an acknowledged row: its content, and the barcodes that it holds.
-_STANDING = [*KEY, *BARCODE_FIELDS, "content_hash", "state", "dirty_until"]
+_STANDING = [*KEY, *BARCODE_FIELDS, "content_hash", "state", "dirty_until", "acknowledged_at"]
 #: What a shard's manifest counts by code, and the kinds of objects whose keys it lists.
 _BY_CODE = ("repaired", "warned", "rejected")
-_KINDS = ("rows", "changes", "rejects", "rejects_csv", "repairs", "warnings", "events")
+_KINDS = ("rows", "changes", "rejects", "rejects_csv", "repairs", "warnings", "events", "covered")
 Counts = dict[str, Counter[str]]
 
 
@@ -74,11 +75,12 @@ def _prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
         **{what: dict(sum((Counter(part[what]) for part in made), Counter())) for what in _BY_CODE},
         "actions": {store: counted for part in made for store, counted in part["actions"].items()},
         **{kind: [key for part in made for key in part[kind]] for kind in _KINDS},
+        "departments": sorted({name for part in made for name in part["departments"]}),
     }
 
 
 def _prepare_stores(run: Run, name: str, raw_stores: list[str]) -> dict[str, Any]:
-    settings, tables = run.settings, Tables(run.lake)
+    settings, tables, scope = run.settings, Tables(run.lake), Scope.of(run)
     stores = [store for store in raw_stores if store in run.stores]
     frames = _read(run, raw_stores)
     merged = merge(frames, settings.merge)
@@ -86,7 +88,7 @@ def _prepare_stores(run: Run, name: str, raw_stores: list[str]) -> dict[str, Any
     active = acknowledged.filter(pl.col("state") == "ACTIVE")
     result = apply_contract(merged.rows, rules=settings.rules, stores=run.stores, holders=active)
     rejects = pl.concat([merged.rejects, result.rejects], how="diagonal_relaxed")
-    items, rejects, out_of_scope = _narrow(run, result.items, rejects)
+    items, rejects, out_of_scope = scope.narrow(result.items, rejects, merged.rows)
     counts: Counts = {}
     read = result.counts.select("store_id", rows="read")
     _count(counts, "read", read, merged.merged_away, merged.rejects.unique("row_id"))
@@ -95,6 +97,8 @@ def _prepare_stores(run: Run, name: str, raw_stores: list[str]) -> dict[str, Any
     _count(counts, "rejected", rejects.unique("row_id"))
     _count(counts, "out_of_scope", out_of_scope)
     compared = _compare(run, items, acknowledged, tables.read("refusals", stores), stores)
+    compared, long_since = scope.recent(compared, acknowledged)
+    _count(counts, "out_of_scope", long_since)
     unchanged = compared.filter(pl.col("action") == Action.UNCHANGED)
     suspended = compared.filter(pl.col("action") == Action.SUSPENDED)
     _count(counts, "unchanged", unchanged)
@@ -110,6 +114,7 @@ def _prepare_stores(run: Run, name: str, raw_stores: list[str]) -> dict[str, Any
         "repairs": result.repairs,
         "warnings": result.warnings,
         "events": _events(rejects, suspended),
+        "covered": covered_rows(items, rejects) if scope.narrows else pl.DataFrame(schema=COVERED),
     }
     return {
         "counts": {store: dict(count) for store, count in counts.items()},
@@ -118,6 +123,7 @@ def _prepare_stores(run: Run, name: str, raw_stores: list[str]) -> dict[str, Any
         "rejected": dict(rejects.group_by("code").len().iter_rows()),
         **{kind: _put(run, f"{kind}/{name}-{run.token()}.parquet", frame) for kind, frame in made.items()},
         "actions": _actions(candidates, active, changed),
+        "departments": list(merged.rows[DEPARTMENT].unique().drop_nulls()) if scope.departments else [],
         "rejects_csv": _put_csv(run, f"rejects/{name}-{run.token()}.csv", rejects),
     }
 
@@ -132,17 +138,6 @@ def _read(run: Run, stores: Iterable[str]) -> dict[str, pl.DataFrame]:
     return frames
 
 
-def _narrow(run: Run, items: Items, rejects: pl.DataFrame) -> tuple[Items, pl.DataFrame, pl.DataFrame]:
-    """Keep the SKUs that the run was asked for; return the items, the rejects, and the stores of the rows left out."""
-    if not run.options.skus:
-        return items, rejects, items.rows.head(0).select("store_id")
-    wanted = pl.col("item_sku").is_in(list(run.options.skus)).fill_null(False)
-    out = pl.concat(
-        [items.filter(~wanted).rows.select("store_id"), rejects.filter(~wanted).unique("row_id").select("store_id")]
-    )
-    return items.filter(wanted), rejects.filter(wanted), out
-
-
 def _compare(
     run: Run, items: Items, acknowledged: pl.DataFrame, refusals: pl.DataFrame, stores: list[str]
 ) -> pl.DataFrame:
@@ -153,7 +148,11 @@ def _compare(
         blockers = catalog_rows.holders(items.within(within(items.rows, refusals)).whole(), acknowledged)
         held = hashed.join(blockers, on=list(KEY), how="left").with_columns(pl.col("holder").fill_null(""))
     doubtful = doubtful_rows(run, stores)
-    return diff(held, acknowledged, refusals, doubtful, run.clock.time(), run.options.resend)
+    # With *changed since* only some of the rows that stand are sent again: ``Scope.recent`` tells which.
+    every = run.options.resend and not run.options.changed_since
+    if run.options.resend:
+        refusals = refusals.head(0)
+    return diff(held, acknowledged, refusals, doubtful, run.clock.time(), every)
 
 
 def _changes(run: Run, items: Items, tables: Tables, stores: list[str]) -> pl.DataFrame:

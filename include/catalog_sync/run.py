@@ -40,7 +40,8 @@ class Kind(StrEnum):
 class Options:
     """What a run was asked to do.
 
-    ``stores`` and ``skus`` narrow it (empty means all); ``resend`` also sends rows that Amazon already acknowledged as
+    ``stores``, ``skus``, ``skus_file`` (a file of SKUs), ``departments`` and ``changed_since`` (a time) narrow it, all
+    of them together (empty means all; see ``scope``); ``resend`` also sends rows that Amazon already acknowledged as
     they are; ``follow_up`` counts the automatic runs before this one that failed with FATAL or CANCELLED; ``release``
     names the run whose held rows this one sends, a person having approved them; ``to`` (``Kind.ROLLBACK`` only) says
     after which run, or at what time, Amazon's catalog was as it shall be again; ``by`` is the user who started it.
@@ -49,6 +50,9 @@ class Options:
     kind: Kind = Kind.NIGHT
     stores: tuple[str, ...] = ()
     skus: tuple[str, ...] = ()
+    skus_file: str = ""
+    departments: tuple[str, ...] = ()
+    changed_since: str = ""
     resend: bool = False
     dry_run: bool = False
     reason: str = ""
@@ -59,8 +63,14 @@ class Options:
 
     @classmethod
     def of(cls, raw: dict[str, Any]) -> Options:
-        """Return the options of their JSON form."""
-        return cls(**{**raw, "kind": Kind(raw["kind"]), "stores": tuple(raw["stores"]), "skus": tuple(raw["skus"])})
+        """Return the options of their JSON form, which may lack what an earlier version did not know."""
+        lists = {name: tuple(raw.get(name, ())) for name in ("stores", "skus", "departments")}
+        return cls(**{**raw, **lists, "kind": Kind(raw["kind"])})
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether the run is about some rows only of the stores that it is about."""
+        return bool(self.skus or self.skus_file or self.departments or self.changed_since)
 
 
 def run_name(external_id: str) -> str:

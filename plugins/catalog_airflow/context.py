@@ -29,12 +29,15 @@ def options_of(kind: Kind, params: Mapping[str, Any], conf: Mapping[str, Any] | 
     :param params: the form's values.
     :param conf: what the run was started with; ``follow_up`` and ``release`` in it are not on any form.
     :param by: the user who started the run.
-    :raises BadInput: a backfill that names neither stores nor SKUs and does not say that it means everything.
+    :raises BadInput: a backfill that names nothing and does not say that it means everything.
     """
     options = Options(
         kind=kind,
         stores=_names(params.get("stores")),
         skus=_names(params.get("skus")),
+        skus_file=str(params.get("skus_file") or "").strip(),
+        departments=_names(params.get("departments")),
+        changed_since=str(params.get("changed_since") or "").strip(),
         resend=bool(params.get("resend", False)),
         dry_run=bool(params.get("dry_run", False)),
         reason=str(params.get("reason") or ""),
@@ -43,9 +46,12 @@ def options_of(kind: Kind, params: Mapping[str, Any], conf: Mapping[str, Any] | 
         to=str(params.get("to") or ""),
         by=by,
     )
-    named = options.stores or options.skus or options.release
+    named = options.stores or options.narrowed or options.release
     if kind is Kind.BACKFILL and not (named or params.get("everything")):
-        raise BadInput("stores and skus are both empty: name some, or tick 'everything' if all of it is meant")
+        raise BadInput(
+            "stores, skus, skus_file, departments and changed_since are all empty: name something, or tick "
+            "'everything' if all of it is meant"
+        )
     return options
 
 

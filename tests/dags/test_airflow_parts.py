@@ -109,12 +109,24 @@ def test_the_form_becomes_the_runs_options() -> None:
     form: dict[str, Any] = {
         "stores": ["SEA-001 ", ""],
         "skus": ["A"],
+        "skus_file": " lake:list.csv ",
+        "departments": ["Dairy"],
+        "changed_since": "2026-11-27T18:00:00Z",
         "resend": True,
         "dry_run": False,
         "reason": "why",
     }
     assert options_of(Kind.BACKFILL, form, {"follow_up": 1}) == Options(
-        Kind.BACKFILL, ("SEA-001",), ("A",), resend=True, dry_run=False, reason="why", follow_up=1
+        Kind.BACKFILL,
+        ("SEA-001",),
+        ("A",),
+        "lake:list.csv",
+        ("Dairy",),
+        "2026-11-27T18:00:00Z",
+        resend=True,
+        dry_run=False,
+        reason="why",
+        follow_up=1,
     )
     assert options_of(Kind.NIGHT, {}, None) == Options(Kind.NIGHT)
 
@@ -124,6 +136,15 @@ def test_a_backfill_of_everything_must_be_meant() -> None:
     with pytest.raises(errors.BadInput, match="everything"):
         options_of(Kind.BACKFILL, {"stores": [], "skus": [" "]}, None)
     assert options_of(Kind.BACKFILL, {"everything": True}, None).stores == ()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{"stores": ["S"]}, {"skus": ["A"]}, {"skus_file": "lake:a"}, {"departments": ["D"]}, {"changed_since": "x"}],
+)
+def test_naming_anything_is_enough(form: dict[str, Any]) -> None:
+    """Whatever chooses rows says that not everything is meant."""
+    assert options_of(Kind.BACKFILL, {"everything": False, "skus_file": None, **form}, None)
 
 
 def test_the_note_says_how_the_run_ended() -> None:

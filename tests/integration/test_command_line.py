@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.integration.conftest import Deployment, row
 
-from catalog_sync.cli import INCOMPLETE, OK, main
+from catalog_sync.cli import INCOMPLETE, OK, WRONG, main
 
 ROWS = [row(n, store) for n in range(3) for store in ("SEA-001", "PDX-001")]
 
@@ -44,6 +44,17 @@ def test_a_plan_a_sync_and_the_audit_trail(deployment: Deployment, typed: Any) -
     assert code == OK
     assert (made["summary"]["fields"], made["summary"]["total"]["changed"]) == ({"standard_price": 6}, 6)
     assert len(made["lists"]) == 1
+
+    chosen = deployment.folder / "chosen.txt"
+    chosen.write_text("SKU-1\nSKU-99\n")
+    choice = ("--skus-file", str(chosen), "--changed-since", "2020-01-01T00:00", "--resend")
+    code, shown = typed("plan", "--run-id", f"{deployment.name}-p3", "--stores", "SEA-001", *choice)
+    assert code == OK
+    assert "Asked for: store SEA-001; SKUs of " in shown
+    assert "1 of 2 SKUs have no row in these stores: SKU-99" in shown
+    assert "1 rows to send" in shown
+    code, _ = typed("plan", "--departments", "Dairy")
+    assert code == WRONG
 
     code, shown = typed("audit")
     assert code == OK
