@@ -1,4 +1,4 @@
-"""The command line: ``python -m catalog_sync check|plan|sync|books|audit|dead-letters``, each with ``--json``.
+"""The command line: ``python -m catalog_sync check|plan|sync|books|why|runs|audit|dead-letters``, each with ``--json``.
 
 Exit codes: 0 all is well; 1 the job is incomplete, or the checked file has rows that would be rejected; 2 the call, the
 configuration or the input is wrong.
@@ -79,6 +79,14 @@ def parser() -> argparse.ArgumentParser:
 
     shown = commands.add_parser("books", help="show the books of a run")
     shown.add_argument("run", help="the run's name in the lake, or its Airflow run id")
+
+    item = commands.add_parser("why", help="tell the whole story of an item: why it is, or is not, at Amazon")
+    item.add_argument("sku")
+    item.add_argument("store", nargs="?", default="", help="(default: one line for each store that knows the SKU)")
+
+    runs = commands.add_parser("runs", help="list the last runs and how they ended")
+    runs.add_argument("--limit", type=int, default=20, metavar="N", help="so many at most (default: 20)")
+    runs.add_argument("--rebuild", action="store_true", help="first make the list anew from the lake")
 
     commands.add_parser("audit", help="verify the audit trail: who sent, approved, rejected and released what")
 
@@ -175,6 +183,34 @@ def _books(args: argparse.Namespace, console: Console) -> int:
     return OK if made["state"] == "complete" else INCOMPLETE
 
 
+def _why(args: argparse.Namespace, console: Console) -> int:
+    from catalog_sync.why import why
+    from catalog_sync.why_view import render
+
+    run = Run.open(settings.load(args.config), EnvironmentConnections(), "why")
+    story = why(run, args.sku, args.store)
+    if args.json:
+        _print_json(story)
+    else:
+        render(story, Console())
+    return OK if story["stores"] else INCOMPLETE
+
+
+def _runs(args: argparse.Namespace, console: Console) -> int:
+    from catalog_sync import journal
+    from catalog_sync.why_view import render_runs
+
+    run = Run.open(settings.load(args.config), EnvironmentConnections(), "runs")
+    if args.rebuild:
+        console.print(f"{journal.rebuild(run):,} runs found in {run.lake.uri}/runs", highlight=False)
+    records = journal.newest(run, max(1, args.limit))
+    if args.json:
+        _print_json([{name: one[name] for name in one if name not in ("pk", "sk", "expires_at")} for one in records])
+    else:
+        render_runs(records, Console())
+    return OK
+
+
 def _audit(args: argparse.Namespace, console: Console) -> int:
     from catalog_sync.audit import entries, verify
 
@@ -218,7 +254,8 @@ def _dead_letters(args: argparse.Namespace, console: Console) -> int:
 
 
 _JOBS = {
-    "check": _check, "plan": _job, "sync": _job, "books": _books, "audit": _audit, "dead-letters": _dead_letters
+    "check": _check, "plan": _job, "sync": _job, "books": _books, "why": _why, "runs": _runs, "audit": _audit,
+    "dead-letters": _dead_letters,
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from catalog_sync import journal
 from catalog_sync.contract.codes import Code
 from catalog_sync.contract.frames import REJECTS
 from catalog_sync.contract.report import reject_csv
@@ -43,7 +44,7 @@ def extract(run: Run, source_name: str) -> dict[str, Any]:
 
 def _extract(run: Run, source_name: str) -> dict[str, Any]:
     settings = run.settings.source(source_name)
-    _ = run.manifest  # what the run was asked, and the plan number that stood, before anything is read
+    journal.began(run)  # and so what the run was asked, and the plan number that stood, before anything is read
     Scope.of(run)  # a wrong list of SKUs is an error now, not after an hour
     source = open_source(settings, run.connections, run.settings.base, run.clock, lambda: _aws(run, settings))
     writer = _StoreWriter(run, source_name)

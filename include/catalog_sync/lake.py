@@ -131,6 +131,11 @@ class Lake:
             for meta in chunk:
                 yield meta["path"]
 
+    def folders(self, prefix: str) -> list[str]:
+        """Return the names of what lies directly below ``prefix`` and has something below itself, sorted."""
+        found = obstore.list_with_delimiter(self._store, prefix)["common_prefixes"]
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in found)
+
     @contextmanager
     def _allowed(self, key: str) -> Iterator[None]:
         """Turn a refusal into an error that no retry can mend."""

@@ -4,6 +4,7 @@ Keys (``pk`` / ``sk``), every decision a strongly consistent read of a primary k
 
     LEASE#<retailer>      / LEASE                   who may send (see ``lease``)
     PLANS#<retailer>      / <plan number>           which run made which plan
+    RUNS#<retailer>       / <began>#<run>           a short record of each run, for screens (see ``journal``)
     RATE#<slot>           / TICKET                  one request may start at that instant (see ``tickets``)
     BREAKER#<retailer>    / BREAKER                 how many requests failed in a row, or until when nobody calls Amazon
     RUN#<run>             / RUN                     the run: its plan, how many batches are sent, whether sending is
@@ -64,6 +65,10 @@ def unpack(raw: dict[str, Any]) -> Item:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return value
@@ -107,6 +112,26 @@ class LedgerTable:
             if "LastEvaluatedKey" not in page:
                 return
             arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def newest(self, pk: str, limit: int, before: str = "") -> list[Item]:
+        """Return at most ``limit`` items under ``pk``, the greatest ``sk`` first; with ``before``, only lesser ones.
+
+        Eventually consistent: for screens.
+        """
+        arguments: dict[str, Any] = {
+            "KeyConditionExpression": "pk = :pk" + (" AND sk < :before" if before else ""),
+            "ExpressionAttributeValues": pack({":pk": pk, **({":before": before} if before else {})}),
+            "ConsistentRead": False,
+            "ScanIndexForward": False,
+        }
+        found: list[Item] = []
+        while len(found) < limit:
+            page = self._call("query", **arguments, Limit=limit - len(found))
+            found += (unpack(raw) for raw in page["Items"])
+            if "LastEvaluatedKey" not in page:
+                break
+            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        return found
 
     def put_new(self, item: Item) -> bool:
         """Write the item unless its key is taken; tell whether it was written."""

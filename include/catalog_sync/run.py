@@ -44,7 +44,8 @@ class Options:
     of them together (empty means all; see ``scope``); ``resend`` also sends rows that Amazon already acknowledged as
     they are; ``follow_up`` counts the automatic runs before this one that failed with FATAL or CANCELLED; ``release``
     names the run whose held rows this one sends, a person having approved them; ``to`` (``Kind.ROLLBACK`` only) says
-    after which run, or at what time, Amazon's catalog was as it shall be again; ``by`` is the user who started it.
+    after which run, or at what time, Amazon's catalog was as it shall be again; ``by`` is the user who started it;
+    ``origin`` is what a scheduler calls the run: ``<DAG>/<DAG run id>``, for links; empty without one.
     """
 
     kind: Kind = Kind.NIGHT
@@ -60,6 +61,7 @@ class Options:
     release: str = ""
     to: str = ""
     by: str = ""
+    origin: str = ""
 
     @classmethod
     def of(cls, raw: dict[str, Any]) -> Options:

@@ -23,12 +23,15 @@ def name_of(kind: Kind, dag_run_id: str) -> str:
     return run_name(f"{_PREFIX[kind]}{dag_run_id}")
 
 
-def options_of(kind: Kind, params: Mapping[str, Any], conf: Mapping[str, Any] | None, by: str = "") -> Options:
+def options_of(
+    kind: Kind, params: Mapping[str, Any], conf: Mapping[str, Any] | None, by: str = "", origin: str = ""
+) -> Options:
     """Return what the run was asked to do.
 
     :param params: the form's values.
     :param conf: what the run was started with; ``follow_up`` and ``release`` in it are not on any form.
     :param by: the user who started the run.
+    :param origin: the DAG and the run's id in Airflow.
     :raises BadInput: a backfill that names nothing and does not say that it means everything.
     """
     options = Options(
@@ -45,6 +48,7 @@ def options_of(kind: Kind, params: Mapping[str, Any], conf: Mapping[str, Any] | 
         release=str((conf or {}).get("release", "")),
         to=str(params.get("to") or ""),
         by=by,
+        origin=origin,
     )
     named = options.stores or options.narrowed or options.release
     if kind is Kind.BACKFILL and not (named or params.get("everything")):
@@ -59,7 +63,8 @@ def open_run(kind: Kind) -> Run:
     """Open the run that the current task belongs to."""
     context = get_current_context()
     dag_run = context["dag_run"]
-    options = options_of(kind, context["params"], dag_run.conf, str(getattr(dag_run, "triggering_user_name", "") or ""))
+    by = str(getattr(dag_run, "triggering_user_name", "") or "")
+    options = options_of(kind, context["params"], dag_run.conf, by, f"{dag_run.dag_id}/{dag_run.run_id}")
     return open_named(name_of(kind, dag_run.run_id), options)
 
 

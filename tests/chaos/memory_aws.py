@@ -34,12 +34,16 @@ class MemoryTable:
         ExpressionAttributeValues: Item,
         ConsistentRead: bool,
         ExclusiveStartKey: Item | None = None,
+        ScanIndexForward: bool = True,
+        Limit: int | None = None,
     ) -> dict[str, Any]:
-        """Return the items of one partition in the order of their sort keys."""
+        """Return the items of one partition in the order of their sort keys, or the other way round."""
         pk = ExpressionAttributeValues[":pk"]["S"]
         prefix = ExpressionAttributeValues.get(":prefix", {"S": ""})["S"]
-        keys = sorted(key for key in self.items if key[0] == pk and key[1].startswith(prefix))
-        return {"Items": [dict(self.items[key]) for key in keys]}
+        before = ExpressionAttributeValues.get(":before", {"S": ""})["S"]
+        mine = (key for key in self.items if key[0] == pk and key[1].startswith(prefix))
+        keys = sorted((key for key in mine if not before or key[1] < before), reverse=not ScanIndexForward)
+        return {"Items": [dict(self.items[key]) for key in keys[:Limit]]}
 
     def put_item(self, TableName: str, **request: Any) -> dict[str, Any]:
         """Write an item, if the condition holds."""

@@ -68,3 +68,27 @@ def test_a_plan_a_sync_and_the_audit_trail(deployment: Deployment, typed: Any) -
     code, shown = typed("audit")
     assert code == INCOMPLETE
     assert "entry 1 is no entry" in shown
+
+
+def test_why_and_the_list_of_runs(deployment: Deployment, typed: Any) -> None:
+    """``why`` tells an item's story on S3 and DynamoDB, in words and as JSON; ``runs`` lists, and is made anew."""
+    deployment.write(ROWS)
+    name = f"{deployment.name}-r1"
+    assert typed("sync", "--run-id", name)[0] == OK
+    code, shown = typed("why", "SKU-1", "SEA-001")
+    assert code == OK
+    assert "SEA-001: Amazon has it as the source last had it" in shown
+    assert "Who acts: nobody." in shown
+    code, shown = typed("why", "SKU-1", "--json")
+    assert (code, [one["verdict"] for one in json.loads(shown)["stores"]]) == (OK, ["in_step", "in_step"])
+    code, shown = typed("why", "NO-SUCH-SKU")
+    assert (code, "Nothing is known of it in any store" in shown) == (INCOMPLETE, True)
+    assert typed("why", "")[0] == WRONG
+
+    code, shown = typed("runs", "--json")
+    [record] = json.loads(shown)
+    assert (code, record["run_id"], record["state"], record["total"]["acknowledged"]) == (OK, name, "complete", 6)
+    assert "pk" not in record
+    assert name in typed("runs")[1]
+    assert deployment.open("any").lake.folders("runs") == [name]
+    assert typed("runs", "--rebuild")[0] == OK

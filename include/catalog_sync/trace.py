@@ -1,0 +1,152 @@
+"""Where one item is found in what a run left: its source rows, what the rules said of it, its place in the plan.
+
+Every look-up goes by the store, and within a store by the SKU: no table is read whole.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from catalog_sync.attempts import Attempt
+from catalog_sync.contract.steps import store_as_repaired as as_repaired
+from catalog_sync.doubt import attempts_of
+
+if TYPE_CHECKING:
+    from catalog_sync.run import Run
+
+#: Lines shown of one kind for one item; a source that repeats a row a thousand times is not shown a thousand times.
+SHOWN = 20
+#: The stages that a run leaves lines of an item in, and the columns that are told.
+LINES = {
+    "rejects": ("code", "field", "value", "message", "source", "source_row"),
+    "repairs": ("code", "field", "before", "after", "source", "source_row"),
+    "warnings": ("code", "field", "value", "message", "source", "source_row"),
+}
+_CANDIDATE = ("action", "hold", "content_hash", "price_moved")
+
+Row = dict[str, Any]
+
+
+def source_rows(run: Run, store: str, sku: str) -> list[Row]:
+    """Return the mapped rows that the sources had of the item, as they came, with ``source`` and ``source_row``."""
+    found: list[Row] = []
+    part_of = store if store in run.stores else ""
+    same = (as_repaired(pl.col("item_sku")) == sku) & (as_repaired(pl.col("store_id")).fill_null("") == store)
+    for source in run.settings.sources:
+        key = run.key(f"extract/{source.name}.json")
+        if not run.lake.exists(key):
+            continue
+        for part in run.lake.get_json(key)["files"]:
+            if part["store"] == part_of:
+                found += _rows(run, part["key"], same)
+    return [{field: value for field, value in row.items() if value not in (None, "")} for row in found[:SHOWN]]
+
+
+def prepared(run: Run, store: str) -> Row:
+    """Return the manifest of ``prepare`` for the store; empty when the run has not come so far or read none of it."""
+    if not run.lake.exists(run.key("shards.json")):
+        return {}
+    part_of = store if store in run.stores else ""
+    for shard in run.lake.get_json(run.key("shards.json"))["shards"]:
+        key = run.key(f"prepare/{shard['name']}.json")
+        if part_of in shard["stores"] and run.lake.exists(key):
+            return dict(run.lake.get_json(key))
+    return {}
+
+
+def lines(run: Run, manifest: Row, store: str, sku: str) -> dict[str, list[Row]]:
+    """Return what the rules rejected, repaired and warned of in the item (see ``LINES``)."""
+    same = (pl.col("item_sku") == sku) & (pl.col("store_id").fill_null("") == store)
+    return {
+        kind: [{name: row[name] for name in columns} for row in _all(run, manifest.get(kind, ()), same)]
+        for kind, columns in LINES.items()
+    }
+
+
+def candidate(run: Run, manifest: Row, store: str, sku: str) -> Row:
+    """Return the item's ``action``, ``hold``, ``content_hash`` and ``price_moved`` if it was due; else nothing."""
+    same = (pl.col("item_sku") == sku) & (pl.col("store_id") == store)
+    found = _all(run, manifest.get("rows", ()), same, _CANDIDATE)
+    return found[0] if found else {}
+
+
+def left(run: Run, plan: Row, store: str, sku: str) -> list[Row]:
+    """Return ``what``, ``code`` and ``message`` of the item if it was due and the plan left it out."""
+    same = (pl.col("item_sku") == sku) & (pl.col("store_id") == store)
+    return _all(run, plan.get("events", ()), same, ("what", "code", "message"))
+
+
+def planned(run: Run, batches: list[Row], store: str, sku: str) -> tuple[int, int] | None:
+    """Return the number of the batch that carries the item, and its position there; ``None`` when none does.
+
+    A store's rows lie sorted in neighbouring batches, so that few of them are looked at.
+
+    :param batches: the plan's ``batch_list``.
+    """
+    mine = [batch for batch in batches if any(piece["store"] == store for piece in batch["ranges"])]
+    low, high = 0, len(mine)
+    while low < high:
+        middle = (low + high) // 2
+        batch = mine[middle]
+        [piece] = [piece for piece in batch["ranges"] if piece["store"] == store]
+        skus = run.lake.get_frame(batch["rows_key"], ["item_sku"])["item_sku"][piece["start"] : piece["stop"]]
+        if sku < skus[0]:
+            high = middle
+        elif sku > skus[-1]:
+            low = middle + 1
+        else:
+            place = skus.search_sorted(sku)
+            return (batch["number"], piece["start"] + int(place)) if skus[int(place)] == sku else None
+    return None
+
+
+def attempts(run: Run, batch: int, position: int) -> list[Row]:
+    """Return every request that carried the item, in order, with what became of the item in it."""
+    found = []
+    for attempt in attempts_of(run).of_batch(run.run_id, batch):
+        if attempt.start <= position < attempt.stop:
+            found.append({**told_of(attempt), **_outcome(run, attempt, position)})
+    return found
+
+
+def told_of(attempt: Attempt) -> Row:
+    """Return what is shown of an attempt: never its link."""
+    item = attempt.item
+    return {
+        "run_id": attempt.key.run_id,
+        "batch": attempt.key.batch,
+        "attempt": attempt.key.number,
+        "plan_number": attempt.plan_number,
+        "rows": attempt.rows,
+        "state": attempt.end.value,
+        "settled": "ended_as" in item,
+        "ingestion_id": attempt.ingestion_id,
+        "sent_at": attempt.sent_at,
+        "accepted_at": item.get("accepted_at"),
+        "ended_at": item.get("ended_at"),
+        "reported_by": item.get("reported_by", ""),
+        "http_status": item.get("http_status"),
+        "said": item.get("message", ""),
+        "report": attempt.report_key,
+    }
+
+
+def _outcome(run: Run, attempt: Attempt, position: int) -> Row:
+    key = f"runs/{attempt.key.run_id}/outcomes/{attempt.key.name}.parquet"
+    if not run.lake.exists(key):
+        return {"outcome": "", "code": "", "message": ""}
+    return run.lake.get_frame(key, ["outcome", "code", "message"]).row(position - attempt.start, named=True)
+
+
+def _all(run: Run, keys: Iterable[str], same: pl.Expr, columns: Iterable[str] = ()) -> list[Row]:
+    return [row for key in keys for row in _rows(run, key, same, columns)][:SHOWN]
+
+
+def _rows(run: Run, key: str, same: pl.Expr, columns: Iterable[str] = ()) -> list[Row]:
+    """Return some rows of a Parquet object; only what they need is decoded."""
+    rows = pl.scan_parquet(io.BytesIO(run.lake.get(key))).filter(same)
+    return (rows.select(list(columns)) if columns else rows).head(SHOWN).collect().to_dicts()

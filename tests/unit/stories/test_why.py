@@ -1,0 +1,232 @@
+"""Why an item is, or is not, at Amazon: every way that an item can go, and the journal of runs."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+from tests.unit.stories.world import World, row
+
+from catalog_sync import journal
+from catalog_sync.errors import BadInput
+from catalog_sync.run import Kind
+from catalog_sync.why import why
+from catalog_sync.why_view import render, render_runs
+
+SEA, PDX = "SEA-001", "PDX-001"
+ROWS = [row(n, store=store) for n in range(5) for store in (SEA, PDX)]
+
+
+def told(world: World, sku: str, store: str = "") -> dict[str, Any]:
+    """The story, after making sure that a terminal can show it."""
+    story = why(world.job("reader").open(), sku, store)
+    out = io.StringIO()
+    render(story, Console(file=out, width=160))
+    for one in story["stores"]:
+        assert one["title"] in " ".join(out.getvalue().split())
+    return story
+
+
+def verdict(world: World, sku: str, store: str = SEA) -> tuple[str, list[str], str]:
+    """What is said of one item."""
+    [one] = told(world, sku, store)["stores"]
+    return one["verdict"], one["codes"], one["who"]
+
+
+def changed(number: int, **fields: str) -> list[dict[str, str]]:
+    """The rows, one of SEA-001 changed."""
+    return [{**r, **fields} if (r["item_no"], r["store_no"]) == (f"SKU-{number}", SEA) else r for r in ROWS]
+
+
+def test_an_acknowledged_item_has_its_whole_way_told(world: World) -> None:
+    """Source row, batch, request, ingestion, report and what Amazon has now are there, and agree."""
+    world.night("n1", ROWS)
+    [one] = told(world, "SKU-3", SEA)["stores"]
+    steps = one["steps"]
+    assert (one["verdict"], one["who"]) == ("in_step", "nobody")
+    assert steps["source"] == [
+        {
+            "item_sku": "SKU-3", "external_product_id": "4003", "item_name": "A", "store_id": SEA,
+            "standard_price": "1.50", "source": "erp:items.csv", "source_row": 7,
+        }
+    ]  # fmt: skip
+    assert (steps["candidate"]["action"], steps["batch"]) == ("new", {"number": 1, "position": 8})
+    [request] = steps["attempts"]
+    assert (request["state"], request["outcome"], request["settled"]) == ("DONE", "acknowledged", True)
+    assert request["ingestion_id"] == one["acknowledged"]["ingestion_id"]
+    assert world.job("x").open().lake.exists(request["report"])
+    assert "link" not in request
+
+
+def test_a_sku_alone_is_told_of_in_a_line_for_each_store(world: World) -> None:
+    """Rejected in one store, fine in the other."""
+    world.night("n1", changed(2, gtin="012345678901"))
+    story = told(world, "SKU-2")
+    said = {one["store_id"]: (one["verdict"], one["codes"]) for one in story["stores"]}
+    assert said == {PDX: ("in_step", []), SEA: ("rejected", ["BARCODE_CHECK_DIGIT"])}
+    assert {event["what"] for event in story["events"]} == {"rejected", "acknowledged"}
+
+
+def test_a_rejected_row_names_its_field_and_what_to_do(world: World) -> None:
+    """The rule, the field, the value and the row; Amazon keeps what it had."""
+    world.night("n1", ROWS)
+    world.night("n2", changed(1, gtin="012345678901"))
+    [one] = told(world, "SKU-1", SEA)["stores"]
+    [line] = one["steps"]["rejects"]
+    assert (one["verdict"], one["who"]) == ("rejected", "the owner of the source")
+    assert (line["field"], line["value"], line["source_row"]) == ("external_product_id", "012345678901", 3)
+    assert "scan the product" in one["advice"]
+    assert one["acknowledged"]["item_name"] == "A"
+
+
+def test_a_repair_is_told(world: World) -> None:
+    """The item is found under its repaired SKU, as it came."""
+    world.night("n1", [*ROWS, {**row(77), "item_no": "77.0", "descr": "  Two   words "}])
+    [one] = told(world, "77", SEA)["stores"]
+    assert {(line["code"], line["after"]) for line in one["steps"]["repairs"]} == {
+        ("NUMERIC_CELL", "77"), ("NAME_TRIM", "Two words"),
+    }  # fmt: skip
+    assert one["steps"]["source"][0]["item_sku"] == "77.0"
+
+
+def test_a_refused_item_and_then_a_suspended_one(world: World) -> None:
+    """Amazon's code and message are told; the run after does not send it, and says so."""
+    world.faults(refuse_skus=["SKU-4"])
+    world.night("n1", ROWS)
+    [one] = told(world, "SKU-4", SEA)["stores"]
+    assert (one["verdict"], one["who"]) == ("refused", "the owner of the source")
+    assert one["codes"] == [one["refusals"][0]["code"]]
+    assert one["said"] == one["refusals"][0]["message"] != ""
+    world.night("n2")
+    assert verdict(world, "SKU-4")[0] == "suspended"
+
+
+def test_a_held_item_names_its_guard(world: World) -> None:
+    """The guard's code, since when, and that the engineer decides; also before the run is over."""
+    limits = {"percent": 20, "min_rows": 1}
+    world.changes = {"guards": {"store": {"changed": limits}}}
+    world.night("n1", ROWS)
+    job = world.job("n2").read([{**one, "descr": "B"} for one in ROWS])
+    job.plan()
+    assert verdict(world, "SKU-0") == ("held", ["GUARD_CHANGED"], "the data engineer")
+    job.end()
+    assert verdict(world, "SKU-0") == ("held", ["GUARD_CHANGED"], "the data engineer")
+    assert {one["verdict"] for one in told(world, "SKU-0")["stores"]} == {"held"}
+
+
+def test_an_upload_on_its_way(world: World) -> None:
+    """Being prepared, planned, sent, overdue, and given up on."""
+    job = world.job("n1").read(ROWS)
+    assert verdict(world, "SKU-0")[0] == "under_way"
+    job.plan()
+    assert verdict(world, "SKU-0")[0] == "due"
+    world.faults("stuck")
+    job.upload()
+    assert verdict(world, "SKU-0")[0] == "sent"
+    world.clock.sleep(3600)
+    assert verdict(world, "SKU-0") == ("overdue", [], "the data engineer")
+    job.end()
+    assert verdict(world, "SKU-0")[0] == "unknown"
+
+
+def test_an_upload_that_failed_whole(world: World) -> None:
+    """FATAL: the next run sends it again."""
+    world.faults("fatal")
+    world.night("n1", ROWS)
+    assert verdict(world, "SKU-0")[:2] == ("failed", ["FATAL"])
+
+
+def test_what_was_planned_and_not_sent(world: World) -> None:
+    """No request was made: the engineer looks at the upload task."""
+    world.job("n1").read(ROWS).plan()
+    world.job("n1").end()
+    assert verdict(world, "SKU-0") == ("unsent", [], "the data engineer")
+
+
+def test_an_item_that_left_the_source(world: World) -> None:
+    """Amazon still has it, and it is not archived for that."""
+    world.night("n1", ROWS)
+    world.night("n2", ROWS[2:])
+    [one] = told(world, "SKU-0", SEA)["stores"]
+    assert (one["verdict"], one["steps"]["source"], one["acknowledged"]["state"]) == ("left", [], "ACTIVE")
+
+
+def test_what_nobody_knows(world: World) -> None:
+    """With a store the answer says where to look; without one there is no store to speak of, nor before any run."""
+    assert told(world, "SKU-0") == {"sku": "SKU-0", "asked_store": "", "run": None, "stores": [], "events": []}
+    assert verdict(world, "SKU-0") == ("absent", [], "the owner of the source")
+    world.night("n1", ROWS)
+    assert told(world, "NO-SUCH-SKU")["stores"] == []
+    assert verdict(world, "NO-SUCH-SKU")[0] == "absent"
+    assert verdict(world, "SKU-0", "XXX-999")[0] == "absent"
+
+
+def test_a_row_of_an_unknown_store_is_found(world: World) -> None:
+    """Rows of no configured store lie together; the story tells which rule they break."""
+    world.night("n1", [*ROWS, row(9, store="XXX-999")])
+    assert verdict(world, "SKU-9", "XXX-999")[:2] == ("rejected", ["STORE_UNKNOWN"])
+
+
+@pytest.mark.parametrize("sku", ["", "  ", "x" * 256, "a\nb", "a\x00b"])
+def test_what_is_no_sku_is_said_to_be_none(world: World, sku: str) -> None:
+    """Empty, too long, or with control characters."""
+    with pytest.raises(BadInput, match="SKU = "):
+        why(world.job("reader").open(), sku)
+
+
+@pytest.mark.parametrize("sku", ["'; DROP TABLE x; --", "../../plan.json", "<script>", "' OR 1=1", "$.a", "*"])
+def test_a_hostile_sku_is_only_a_text(world: World, sku: str) -> None:
+    """It is compared, and never part of a path or a query."""
+    world.night("n1", ROWS)
+    assert told(world, sku)["stores"] == []
+    assert verdict(world, sku)[0] == "absent"
+
+
+def test_many_batches_are_searched_by_halves(world: World) -> None:
+    """Each item is found at its place, whichever batch carries it."""
+    world.changes = {"api": {"max_items": 3}}
+    world.night("n1", [row(n, store=store) for n in range(20) for store in (SEA, PDX)])
+    run = world.job("n1").open()
+    for number in range(20):
+        [one] = told(world, f"SKU-{number}", SEA)["stores"]
+        batch, position = one["steps"]["batch"].values()
+        key = run.plan["batch_list"][batch - 1]["rows_key"]
+        assert run.lake.get_frame(key).row(position, named=True)["item_sku"] == f"SKU-{number}"
+    assert run.plan["batches"] == 14
+
+
+def test_the_journal_has_every_run_newest_first_and_can_be_made_anew(world: World) -> None:
+    """A run that goes on has no state yet; collecting runs are left out; a rebuilt journal is the same."""
+    world.night("n1", changed(2, gtin="012345678901"))
+    world.wait(24)
+    world.job("c1", Kind.COLLECT).end()
+    world.job("n2", reason="by hand", by="jane", origin="nightly_catalog_sync/manual__2").read(ROWS)
+    reader = world.job("reader").open()
+    second, first = journal.newest(reader, 10)
+    assert (second["run_id"], second["by"], second["origin"]) == ("n2", "jane", "nightly_catalog_sync/manual__2")
+    assert "state" not in second
+    assert (first["run_id"], first["state"], first["rejected"]) == ("n1", "complete", {"BARCODE_CHECK_DIGIT": 1})
+    assert first["total"] == {"read": 10, "rejected": 1, "planned": 9, "sent": 9, "acknowledged": 9}
+    assert [one["run_id"] for one in journal.newest(reader, 1)] == ["n2"]
+    assert [one["run_id"] for one in journal.newest(reader, 5, before=second["sk"])] == ["n1"]
+    out = io.StringIO()
+    render_runs([second, first], Console(file=out, width=160))
+    assert "no books yet" in out.getvalue()
+    for one in (first, second):
+        world.ledger.delete_item("Ledger", Key={"pk": {"S": one["pk"]}, "sk": {"S": one["sk"]}})
+    assert journal.newest(reader, 10) == []
+    assert journal.rebuild(reader) == 2
+    assert journal.newest(reader, 10) == [second, first]
+
+
+def test_a_run_for_some_stores_only_tells_nothing_of_others(world: World) -> None:
+    """The story of another store is that of the run before."""
+    world.night("n1", ROWS)
+    world.job("n2", stores=(PDX,)).whole()
+    assert told(world, "SKU-0", SEA)["run"]["run_id"] == "n1"
+    assert told(world, "SKU-0", PDX)["run"]["run_id"] == "n2"
+    world.job("n3", skus=("SKU-1",)).whole()
+    assert told(world, "SKU-0", PDX)["run"]["run_id"] == "n2"
+    assert told(world, "SKU-1", PDX)["run"]["run_id"] == "n3"
