@@ -19,7 +19,9 @@ from catalog_sync.doubt import attempts_of
 from catalog_sync.errors import BooksDoNotBalance, CatalogSyncError
 from catalog_sync.fields import KEY
 from catalog_sync.lease import Lease
+from catalog_sync.measures import stage
 from catalog_sync.run import Kind
+from catalog_sync.run_metrics import tell
 from catalog_sync.tables import Tables
 from catalog_sync.unsent import why_unsent
 
@@ -39,6 +41,7 @@ class Incomplete(CatalogSyncError):
     """The books balance, but not all that was due has been done."""
 
 
+@stage("account")
 def account(run: Run) -> dict[str, Any]:
     """Gather and check the run's books, write them, and give up the lease if the run still has it.
 
@@ -67,6 +70,7 @@ def _write(run: Run, dead: dict[str, Any] | None = None) -> dict[str, Any]:
         run.lake.put_json(run.key("books-incomplete.json"), made)
     _record(run, made)
     journal.ended(run, made)
+    tell(run, made)
     return dict(made)
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from catalog_sync.errors import Superseded, shorten
 from catalog_sync.lease import Lease
 from catalog_sync.ledger import ConditionFailed, Item, LedgerTable, pack
+from catalog_sync.measures import GIVEN_UP, RESULT_DELAY, UPLOADS_ENDED
 
 if TYPE_CHECKING:
     from catalog_sync.api.outcomes import Answer
@@ -320,6 +321,9 @@ class Attempts:
         moved = self.ledger.update(
             attempt.key.pk, attempt.key.sk, changes, f"#state IN ({', '.join(f':{name}' for name in allowed)})", allowed
         )
+        if moved and state in ENDED:
+            UPLOADS_ENDED.add(state=state.value, by=by)
+            RESULT_DELAY.took(now - attempt.sent_at, by=by)
         if link and (moved or attempt.state is state):
             as_reported = "attribute_not_exists(#report_key) AND #state = :state"
             changes = {"link": link, "link_at": now}
@@ -352,7 +356,7 @@ class Attempts:
         """Mark an attempt whose result did not come in time as UNKNOWN, unless it ended meanwhile."""
         states = {f"s{n}": state.value for n, state in enumerate([State.SENDING, *sorted(RUNNING)])}
         changes = {"state": State.UNKNOWN.value, "given_up_at": now}
-        self.ledger.update(
+        given_up = self.ledger.update(
             attempt.key.pk,
             attempt.key.sk,
             changes,
@@ -360,6 +364,7 @@ class Attempts:
             " OR (#state = :done AND attribute_not_exists(#link)))",
             {**states, "done": State.DONE.value},
         )
+        GIVEN_UP.add(int(given_up))
 
     def booked(self, attempt: Attempt, run_id: str) -> None:
         """Record that the run ``run_id`` has booked the attempt's rows as unknown for now."""

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from catalog_sync import metrics
 from catalog_sync.api.outcomes import Answer, Health, health
 from catalog_sync.clock import Clock, utc
 from catalog_sync.errors import CatalogSyncError, shorten
+from catalog_sync.measures import BREAKER, BREAKER_OPEN
 
 if TYPE_CHECKING:
     from catalog_sync.ledger import LedgerTable
@@ -86,12 +86,12 @@ class Breaker:
         now = self._clock.time()
         if now < until:
             wait = float(until) - now
-            metrics.incr("breaker.held_back")
+            BREAKER.add(event="held_back")
             return Closed(_sentence(item), min(wait, _LOOK_AGAIN) if "probing" in item else wait)
         probe = now + self._probe_seconds
         claim = {"open_until": probe, "probing": True}
         if not self._ledger.update(*self._key, claim, "#open_until = :seen", {"seen": until}):
-            metrics.incr("breaker.held_back")
+            BREAKER.add(event="held_back")
             return Closed(_sentence({**item, "probing": True}), _LOOK_AGAIN)
         log.warning("The circuit breaker lets one request through to see whether Amazon's API works again")
         return Passage(int(item.get("failures", 0)), probe)
@@ -123,7 +123,8 @@ class Breaker:
         if passage.probe is not None:
             if self._ledger.update(*self._key, _CLOSED, "#open_until = :mine", {"mine": passage.probe}):
                 log.info("The circuit breaker closes: Amazon's API works again")
-                metrics.gauge("breaker.open", 0)
+                BREAKER.add(event="closed")
+                BREAKER_OPEN.set(0)
         elif passage.failures:
             self._ledger.update(*self._key, {"failures": 0}, "attribute_not_exists(#open_until)")
 
@@ -137,8 +138,8 @@ class Breaker:
         # Whoever succeeded meanwhile has set the count back.
         condition = "attribute_not_exists(#open_until) AND #failures >= :limit"
         if self._ledger.update(*self._key, opened, condition, {"limit": self._settings.failures}):
-            metrics.incr("breaker.opened")
-            metrics.gauge("breaker.open", 1)
+            BREAKER.add(event="opened")
+            BREAKER_OPEN.set(1)
             log.error("The circuit breaker opens for %.0f s: %s requests failed in a row, the last with %s",
                       pause, failures, why)  # fmt: skip
 
@@ -149,7 +150,7 @@ class Breaker:
         changes = {"open_until": self._clock.time() + pause, "probing": None, "pause": pause}
         told = {"why": why} if longer else {}
         if self._ledger.update(*self._key, {**changes, **told}, "#open_until = :mine", {"mine": probe}):
-            metrics.incr("breaker.reopened")
+            BREAKER.add(event="reopened")
             log.error("The circuit breaker stays open for another %.0f s: its probe came back with %s", pause, why)
 
 

@@ -22,6 +22,18 @@ from catalog_sync.attempts import ENDED, RUNNING, Attempt, Attempts, State
 from catalog_sync.errors import CatalogSyncError, Misconfigured, RetryLater, shorten
 from catalog_sync.inbox import Inbox, Received
 from catalog_sync.lease import Lease
+from catalog_sync.measures import (
+    DEAD_LETTERS,
+    NOTICE_DELAY,
+    NOTICES,
+    QUEUE,
+    REPORTS,
+    STAGE,
+    UPLOADS_AGE,
+    UPLOADS_LATE,
+    UPLOADS_OPEN,
+)
+from catalog_sync.metrics import wanted
 from catalog_sync.notices import Notice, Unsubscribed
 
 if TYPE_CHECKING:
@@ -35,6 +47,8 @@ log = logging.getLogger(__name__)
 POLLS_PER_STEP = 10
 #: A drain takes one step an hour where nothing comes, and then also asks for what was given up on.
 POLLS_PER_DRAIN = 100
+#: Seconds between two looks at how many messages and uploads wait, for the metrics.
+LOOK_EVERY = 60.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,7 @@ class Collector:
         self.alarms = Alarms.of(run)
         self.drains = run.asked.kind is Kind.COLLECT
         self.held_back = False
+        self._looked_at = 0.0
         if api is not None:
             self.api = api
         if inbox is not None:
@@ -115,6 +130,7 @@ class Collector:
         now = self.run.clock.time()
         results = self.run.settings.results
         waiting = [a for a in attempts if _waits(a)]
+        self._measure(attempts, now)
         still = sum(_is_open(a) for a in attempts)
         oldest = min((float(a.item.get("link_at", now)) for a in waiting), default=now)
         # A drain ends with the queue; a run waits for all that it sent.
@@ -132,6 +148,13 @@ class Collector:
 
     def archive(self) -> dict[str, int]:
         """Archive every report that waits, of any run; a link that does not work is dropped and asked for anew."""
+        with STAGE.timed(self.run.clock, stage="archive_reports"):
+            done = self._archive_all()
+        for result, count in done.items():
+            REPORTS.add(count, result=result)
+        return done
+
+    def _archive_all(self) -> dict[str, int]:
         archived = failed = 0
         for attempt in self.attempts.open():
             if not _waits(attempt):
@@ -179,6 +202,8 @@ class Collector:
         if newest:
             self.alarms.subscribed(newest)
         if self.inbox.buried:
+            for why, count in self.inbox.buried.items():
+                DEAD_LETTERS.add(count, why=why.value)
             self.alarms.buried(self.inbox.buried)
             self.inbox.buried.clear()
         return total
@@ -189,9 +214,13 @@ class Collector:
         try:
             if isinstance(said, Notice):
                 known = self.attempts.record_notice(said.ingestion_id, State(said.status), said.report_link, now)
+                NOTICES.add(what="known" if known else "early")
+                if said.published_at:
+                    NOTICE_DELAY.took(now - said.published_at)
                 if not known:
                     log.info("Notice for %s came before we know that ingestion; it is kept", said.ingestion_id)
             elif isinstance(said, Unsubscribed):
+                NOTICES.add(what="unsubscribed")
                 self.alarms.unsubscribed(said.published_at or now)
         except (ClientError, BotoCoreError, RetryLater) as error:
             message.failed(f"ledger: {type(error).__name__}: {shorten(error, 200)}")
@@ -229,6 +258,19 @@ class Collector:
             if answer.verdict is Verdict.FORBIDDEN:
                 break
         return polled
+
+    def _measure(self, attempts: list[Attempt], now: float) -> None:
+        """Tell the metrics what waits: now and then, since it asks SQS, and when nothing does any more."""
+        ages = [now - attempt.sent_at for attempt in attempts if _is_open(attempt)]
+        if not wanted() or (ages and now - self._looked_at < LOOK_EVERY):
+            return
+        self._looked_at = now
+        expected = self.run.settings.results.expect.total_seconds()
+        UPLOADS_OPEN.set(len(ages))
+        UPLOADS_LATE.set(sum(age > expected for age in ages))
+        UPLOADS_AGE.set(max(ages, default=0.0))
+        for queue, messages in self.inbox.waiting().items():
+            QUEUE.set(messages, queue=queue)
 
     def _is_asked_for(self, attempt: Attempt) -> bool:
         """Whether the status API may tell something new; of what its run gave up on, no notice may ever come."""

@@ -14,7 +14,9 @@ from catalog_sync.contract.frames import REJECTS
 from catalog_sync.contract.report import reject_csv
 from catalog_sync.contract.steps import store_as_repaired
 from catalog_sync.mapping import Mapper, load_transform, transform_rows
+from catalog_sync.measures import stage
 from catalog_sync.parallel import in_threads
+from catalog_sync.run_metrics import announce
 from catalog_sync.scope import Scope
 from catalog_sync.sources import open_source
 from catalog_sync.sources.base import ROW, Source, Unreadable
@@ -31,6 +33,7 @@ FLUSH_ROWS = 500_000
 _STORE = "__store"
 
 
+@stage("extract")
 def extract(run: Run, source_name: str) -> dict[str, Any]:
     """Extract the source, or return what an earlier try extracted.
 
@@ -38,6 +41,7 @@ def extract(run: Run, source_name: str) -> dict[str, Any]:
         manifest is ``extract/<source>.json`` in the run's prefix.
     :raises BadInput: the source cannot be read, or only half of it; nothing of it is used (I5).
     """
+    announce(run)
     made = run.lake.once(run.key(f"extract/{source_name}.json"), lambda: _extract(run, source_name))
     return {key: made[key] for key in ("source", "read", "rows", "unreadable")}
 

@@ -134,6 +134,13 @@ class Inbox:
             if len(messages) == 0 or self._trouble:
                 return
 
+    def waiting(self) -> dict[str, int]:
+        """Return how many messages wait in ``results`` and ``dead_letters``, roughly, as far as SQS tells it."""
+        queues = {"results": self.queue_url}
+        if self.dead_letters is not None:
+            queues["dead_letters"] = self.dead_letters.url
+        return {name: count for name, url in queues.items() if (count := messages_in(self.sqs, url)) is not None}
+
     def _messages(self, wait: int) -> list[dict[str, Any]]:
         try:
             answer = self.sqs.receive_message(
@@ -211,6 +218,16 @@ class Inbox:
         for failed in failures:
             name = messages[int(failed["Id"])].get("MessageId")
             log.warning("SQS did not delete message %s (%s): it will come again", name, failed.get("Code"))
+
+
+def messages_in(sqs: Any, url: str) -> int | None:
+    """Return how many messages wait in the queue, by SQS's own rough count; ``None`` when it does not tell."""
+    try:
+        told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+        return int(told["Attributes"]["ApproximateNumberOfMessages"])
+    except (ClientError, BotoCoreError) as error:
+        log.debug("SQS does not tell how many messages wait: %s", type(error).__name__)
+        return None
 
 
 def _unusable(queue: str, error: ClientError) -> Misconfigured | RetryLater:

@@ -18,6 +18,7 @@ from catalog_sync.errors import RetryLater
 from catalog_sync.fields import KEY
 from catalog_sync.guarding import Guarding
 from catalog_sync.lease import LEASE_SECONDS, Lease
+from catalog_sync.measures import LEASE_WAIT, stage
 from catalog_sync.parallel import in_threads
 from catalog_sync.payload import body, overhead
 from catalog_sync.plan_summary import as_markdown, changes_csv, summarize
@@ -35,6 +36,7 @@ LEASE_PATIENCE = 900.0
 Counts = dict[str, Counter[str]]
 
 
+@stage("plan")
 def plan(run: Run, max_groups: int = sys.maxsize) -> dict[str, Any]:
     """Make the run's plan, or return the one that stands; it is ``plan.json``, and for people ``plan.md``.
 
@@ -138,16 +140,17 @@ def _counts(shards: dict[str, Any], prepared: list[dict[str, Any]]) -> Counts:
 
 def _take_lease(run: Run) -> int:
     lease = Lease.of(run)
-    deadline = run.clock.time() + LEASE_PATIENCE
+    began = run.clock.time()
     while True:
         try:
             number = lease.take(run.run_id, run.clock.time())
             break
         except RetryLater as busy:
-            if run.clock.time() >= deadline:
+            if run.clock.time() >= began + LEASE_PATIENCE:
                 raise
             log.info("Waiting to send: %s", busy)
             run.clock.sleep(min(busy.after or 10.0, 10.0))
+    LEASE_WAIT.took(run.clock.time() - began)
     run.ledger.put_new(
         {"pk": f"PLANS#{run.settings.retailer}", "sk": f"{number:012d}", "run_id": run.run_id, "at": run.clock.time()}
     )

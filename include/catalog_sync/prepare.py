@@ -19,6 +19,7 @@ from catalog_sync.diff import Action, diff
 from catalog_sync.doubt import doubtful_rows
 from catalog_sync.fields import BARCODE_FIELDS, KEY, NO_STORE, TARGETS
 from catalog_sync.keyed import within
+from catalog_sync.measures import stage
 from catalog_sync.merge import merge
 from catalog_sync.parallel import cores, in_threads
 from catalog_sync.payload import ITEM, with_payload
@@ -45,6 +46,7 @@ _KINDS = ("rows", "changes", "rejects", "rejects_csv", "repairs", "warnings", "e
 Counts = dict[str, Counter[str]]
 
 
+@stage("prepare")
 def prepare(run: Run, shard: dict[str, Any]) -> dict[str, Any]:
     """Prepare one shard: find its rows' faults and its candidates (the rows that may have to be sent).
 

@@ -21,8 +21,10 @@ from catalog_sync.clock import utc
 from catalog_sync.doubt import attempts_of
 from catalog_sync.keyed import within, without
 from catalog_sync.lease import Lease
+from catalog_sync.measures import stage
 from catalog_sync.outcomes import outcomes_of
 from catalog_sync.parallel import in_threads
+from catalog_sync.run_metrics import announce, count_late
 from catalog_sync.tables import Tables
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ CHUNK = 50
 PACK = 250_000
 
 
+@stage("settle")
 def settle(run: Run) -> dict[str, Any]:
     """Settle every attempt of the retailer whose end is known, late ones of earlier runs included.
 
@@ -45,6 +48,7 @@ def settle(run: Run) -> dict[str, Any]:
         outcome), and ``follow_up``: whether a run from a fresh extract should follow, because an upload of this run
         ended FATAL or CANCELLED and the limit of two is not reached.
     """
+    announce(run)
     now = run.clock.time()
     attempts = attempts_of(run)
     _record_unsent(run)
@@ -71,7 +75,9 @@ def settle(run: Run) -> dict[str, Any]:
             counted = None
             if _is_late(run, attempt, now):
                 counted = _by_store(_news(run, attempt, mine, next_plan)) or None
-            late += attempts.settle(attempt, run.run_id, now, counted) and counted is not None
+            if attempts.settle(attempt, run.run_id, now, counted) and counted is not None:
+                late += 1
+                count_late(counted)
     own = attempts.of_run(run.run_id)
     broken = [a.key.name for a in own if a.end in (State.FATAL, State.CANCELLED)]
     return {

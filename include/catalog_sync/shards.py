@@ -6,12 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from catalog_sync.fields import NO_STORE
+from catalog_sync.measures import stage
 from catalog_sync.source_guards import judge_sources
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
 
 
+@stage("shards")
 def shards(run: Run) -> list[dict[str, Any]]:
     """Pack the stores that were read into shards of whole stores, up to about ``shard_rows`` rows each.
 

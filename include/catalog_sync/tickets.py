@@ -20,6 +20,7 @@ from typing import Any
 
 from catalog_sync.clock import Clock
 from catalog_sync.ledger import LedgerTable
+from catalog_sync.measures import TICKET_WAIT
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ class Tickets:
             while (late := self._clock.time() - instant) < 0:
                 self._clock.sleep(-late)
             if late <= MAX_START - RESERVE:
+                TICKET_WAIT.took(instant - began, operation=operation)
                 return instant
             log.info("The instant for %s passed %.3f s ago (busy host or slow ledger); taking another", operation, late)
             slot += step

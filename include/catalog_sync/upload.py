@@ -22,6 +22,7 @@ from catalog_sync.attempts import Attempt, AttemptKey, Attempts, State
 from catalog_sync.breaker import Breaker
 from catalog_sync.errors import BadInput, CatalogSyncError, Misconfigured, RetryLater, shorten
 from catalog_sync.lease import LEASE_SECONDS, Lease
+from catalog_sync.measures import RETRIES, stage
 from catalog_sync.tickets import Tickets
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def api_of(run: Run) -> CatalogApi:
     return CatalogApi.from_connection(run.settings, run.connections, run.clock, tickets, Breaker.of(run))
 
 
+@stage("upload")
 def upload(run: Run, batches: Iterable[int], api: CatalogApi | None = None) -> dict[str, Any]:
     """Send the given batches of the run's plan (numbers from 1), resuming where an earlier try stopped.
 
@@ -232,6 +234,7 @@ class _BatchSender:
             stop=enough,
             wait=pause,
             sleep=self.run.clock.sleep,
+            before_sleep=_count_retry,
             retry_error_callback=_last_result,
         )
         result: tuple[Attempt, Answer] = retrying(self._send_once, start, stop)
@@ -274,6 +277,10 @@ class _BatchSender:
 def _halves(start: int, stop: int) -> list[Range]:
     middle = (start + stop) // 2
     return [(start, middle), (middle, stop)] if start < middle else [(start, stop)]
+
+
+def _count_retry(state: RetryCallState) -> None:
+    RETRIES.add(operation="upload", reason=_last_result(state)[1].verdict.value)
 
 
 def _last_result(state: RetryCallState) -> Any:

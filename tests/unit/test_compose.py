@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,12 @@ def airflow_services() -> list[str]:
 
 
 def test_every_part_of_a_deployment_is_there() -> None:
-    """Database, broker, every Airflow component, the workers and the sandbox are services."""
+    """Database, broker, every Airflow component, the workers, the sandbox and the monitoring are services."""
     parts = {"postgres", "redis", "db-init", "api-server", "scheduler", "dag-processor", "triggerer", "worker"}
-    assert set(SERVICES) == parts | {"sandbox", "sandbox-init"}
-    assert {name for name, service in SERVICES.items() if service.get("profiles")} == {"sandbox", "sandbox-init"}
+    profiles = {"sandbox": "sandbox", "sandbox-init": "sandbox"}
+    profiles |= dict.fromkeys(("statsd-exporter", "prometheus", "grafana"), "monitoring")
+    assert set(SERVICES) == parts | set(profiles)
+    assert {name: one for name, service in SERVICES.items() for one in service.get("profiles", [])} == profiles
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -79,7 +82,8 @@ def test_paths_inside_the_containers_exist() -> None:
 
 def test_modules_that_are_started_exist() -> None:
     """What `python -m` starts is a module of this project."""
-    started = [service["entrypoint"][2] for service in SERVICES.values() if "entrypoint" in service]
+    entrypoints = [service["entrypoint"] for service in SERVICES.values() if "entrypoint" in service]
+    started = [entrypoint[2] for entrypoint in entrypoints if entrypoint[0] == "python"]
     assert started == ["catalog_sandbox", "catalog_local.deploy"]
     for module in started:
         path = ROOT / "include" / module.replace(".", "/")
@@ -121,6 +125,19 @@ def test_secrets_come_from_the_environment_only() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     assert ignored[ignored.index("*") :]
     assert "!.env" not in ignored
+
+
+def test_grafana_has_no_password_that_everybody_knows() -> None:
+    """Without one it does not start; other people's images are pinned to a version."""
+    grafana = SERVICES["grafana"]
+    assert grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD"] == "${GRAFANA_PASSWORD:-}"
+    assert declared()["GRAFANA_PASSWORD"] == ""
+    for given, status in (("", 1), ("x", 0)):
+        command = grafana["entrypoint"][-1].replace("$$", "$").replace("exec /run.sh", "true")
+        done = subprocess.run(["sh", "-c", command], env={"GF_SECURITY_ADMIN_PASSWORD": given}, capture_output=True)
+        assert done.returncode == status
+    for name, service in SERVICES.items():
+        assert re.search(r":(local\}|v?\d+\.\d+\.\d+|\d+(\.\d+)?-bookworm)$", service["image"]), name
 
 
 def test_workers_can_be_scaled() -> None:

@@ -31,6 +31,7 @@ from catalog_sync.aws import Aws
 from catalog_sync.breaker import Breaker, Closed
 from catalog_sync.clock import Clock
 from catalog_sync.errors import CatalogSyncError, Misconfigured, shorten
+from catalog_sync.measures import LATENCY, REQUESTS, THROTTLED
 from catalog_sync.tickets import Tickets
 from catalog_sync.web import is_secure
 
@@ -216,6 +217,7 @@ class CatalogApi:
         outcome = replace(outcome, sent_at=sent_at, latency=self._clock.time() - sent_at)
         self._breaker.tell(passage, outcome)
         outcome = self._with_other_credentials(outcome)
+        _measure(operation, outcome)
         log.info(
             "%s of %s bytes: %s (HTTP %s) in %.3f s",
             operation, len(body), outcome.verdict.value, outcome.http_status, outcome.latency,
@@ -264,6 +266,12 @@ class CatalogApi:
                 if self._clock.time() - began > 2 * self._timeout:
                     raise httpx.ReadTimeout("the answer trickles", request=response.request)
             return response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(data[:MAX_ANSWER])
+
+
+def _measure(operation: str, answer: Answer) -> None:
+    REQUESTS.add(operation=operation, result=answer.verdict.value)
+    LATENCY.took(answer.latency, operation=operation)
+    THROTTLED.add(int(answer.throttled), operation=operation)
 
 
 def _account(settings: Settings, connections: Connections, connection: Connection) -> Aws:
