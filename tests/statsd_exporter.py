@@ -92,9 +92,13 @@ class Exporter:
     def take(self, datagram: str) -> None:
         """Take one datagram, a line for each metric."""
         for line in datagram.splitlines():
-            name, value, kind = re.fullmatch(r"([^:]+):([-+.\d]+)\|(c|g|ms)", line).groups()  # type: ignore[union-attr]
+            match = re.fullmatch(r"([^:]+):([.\deE+-]+)\|(c|g|ms)", line)
             with self.lock:
-                self._take(name, float(value), _TYPES[kind])
+                # A gauge with a sign is relative: none of ours is meant so.
+                if match and not (match[3] == "g" and match[2][0] in "+-"):
+                    self._take(match[1], float(match[2]), _TYPES[match[3]])
+                else:
+                    self.strays.add(line)
 
     def _take(self, name: str, value: float, kind: str) -> None:
         for mapping in self.mappings:
@@ -148,9 +152,10 @@ def _series(name: str, labels: dict[str, str]) -> Series:
 @contextmanager
 def listening(exporter: Exporter) -> Iterator[int]:
     """Listen on a UDP port of this host and yield it; when the block ends, all that was sent has been taken."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver, socket.socket(
-        socket.AF_INET, socket.SOCK_DGRAM
-    ) as sender:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
         receiver.bind(("127.0.0.1", 0))
 

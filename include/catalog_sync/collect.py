@@ -215,8 +215,8 @@ class Collector:
             if isinstance(said, Notice):
                 known = self.attempts.record_notice(said.ingestion_id, State(said.status), said.report_link, now)
                 NOTICES.add(what="known" if known else "early")
-                if said.published_at:
-                    NOTICE_DELAY.took(now - said.published_at)
+                if since := said.published_at or message.sent_at:
+                    NOTICE_DELAY.took(now - since)
                 if not known:
                     log.info("Notice for %s came before we know that ingestion; it is kept", said.ingestion_id)
             elif isinstance(said, Unsubscribed):

@@ -50,6 +50,11 @@ class Received:
     done: bool = False
     failure: str = ""
 
+    @property
+    def sent_at(self) -> float:
+        """When it was put into the queue (Unix time); 0 where SQS does not tell."""
+        return float(self.message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000
+
     def recorded(self) -> None:
         """Say that what the message told is durable, so that it may be deleted."""
         self.done = True

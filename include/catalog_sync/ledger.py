@@ -9,6 +9,7 @@ Keys (``pk`` / ``sk``), every decision a strongly consistent read of a primary k
     BREAKER#<retailer>    / BREAKER                 how many requests failed in a row, or until when nobody calls Amazon
     RUN#<run>             / RUN                     the run: its plan, how many batches are sent, whether sending is
                                                     halted
+    RUN#<run>             / COUNTED                 what the metrics have counted of its books (see ``run_metrics``)
     RUN#<run>             / BATCH#<n>               one batch
     RUN#<run>             / ATTEMPT#<n>#<attempt>   one request to Amazon for a range of the batch's items
     OPEN#<retailer>       / <run>#<n>#<attempt>     pointer to an attempt that is not settled

@@ -53,7 +53,7 @@ RESULT_DELAY = Timer(
     "from sending an upload to knowing its end, by who said so first",
     {"by": ("notice", "status", "early_notice")},
 )
-NOTICE_DELAY = Timer("notice_delay", "from Amazon's topic (the time that SNS gave the notice) to our ledger")
+NOTICE_DELAY = Timer("notice_delay", "from Amazon's topic (when SNS sent the notice) to our ledger")
 NOTICES = Counter("notices", "notices that were recorded", {"what": ("known", "early", "unsubscribed")})
 DEAD_LETTERS = Counter("dead_letters", "messages that were given up on, by why", {"why": _lower(Why)})
 QUEUE = Gauge("queue_messages", "messages that wait, by SQS's own rough count", {"queue": ("results", "dead_letters")})

@@ -43,7 +43,7 @@ def announce(run: Run) -> None:
             for labels in metric.combinations():
                 metric.add(0, **labels)
     measures.REQUEST_LIMIT.set(run.settings.api.rate)
-    measures.BREAKER_OPEN.set(bool(Breaker.of(run).state()))
+    measures.BREAKER_OPEN.set(int(bool(Breaker.of(run).state())))
 
 
 def count_late(stores: Mapping[str, Mapping[str, int]]) -> None:
@@ -86,7 +86,7 @@ def _say_how_old_changes_were(run: Run, made: Mapping[str, Any]) -> None:
         key = run.key(f"extract/{source.name}.json")
         changed = run.lake.get_json(key)["modified_at"] if run.lake.exists(key) else None
         if changed is not None:
-            measures.CHANGE_AGE.set(max(ends) - changed, source=source.name)
+            measures.CHANGE_AGE.set(max(0.0, max(ends) - changed), source=source.name)
 
 
 def _count(run: Run, made: Mapping[str, Any]) -> None:
