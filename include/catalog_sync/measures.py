@@ -78,6 +78,7 @@ CHANGE_AGE = Gauge(
     "from a source's last change to the end of the last upload that carried it, where the source can tell",
     {"source": ()},
 )
+MESSAGES = Counter("messages", "messages to people, by whether a channel took them", {"result": ("sent", "failed")})
 LEASE_WAIT = Timer("lease_wait", "how long a plan waited for another run to stop sending")
 STAGE = Timer("stage", "how long a stage took, once for each task", {"stage": _STAGES})
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from catalog_sync import metrics
 from catalog_sync.errors import shorten
+from catalog_sync.measures import MESSAGES
 from catalog_sync.notify_settings import Channel, Notify
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ def _taken(name: str, channel: Channel, message: Message) -> bool:
                 "is in the lake",
                 name, channel.kind, message.title, type(error).__name__, name, channel.conn_id,
             )  # fmt: skip
-            metrics.incr("notify.failed")
+            MESSAGES.add(result="failed")
             return False
-        metrics.incr("notify.sent")
+        MESSAGES.add(result="sent")
         return True
     return False

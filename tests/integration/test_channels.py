@@ -118,6 +118,9 @@ class Counted:
     def gauge(self, stat: str, value: float) -> None:
         """Ignore."""
 
+    def timing(self, stat: str, milliseconds: float) -> None:
+        """Ignore."""
+
 
 @pytest.fixture(autouse=True)
 def counted() -> Iterator[Counted]:
@@ -151,7 +154,7 @@ def test_a_webhook_gets_json(monkeypatch: pytest.MonkeyPatch, receiver: Receiver
         "severity": "warning", "subject": MESSAGE.subject, "text": MESSAGE.text, "link": MESSAGE.link,
         "about": {"store": "SEA-001"},
     }  # fmt: skip
-    assert counted.counts == {"catalog.notify.sent": 1}
+    assert counted.counts == {"catalog.messages.sent": 1}
 
 
 def test_slack_gets_text_that_mentions_nobody(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
@@ -194,7 +197,7 @@ def test_a_store_cannot_become_another_address(mailbox: Mailbox, counted: Counte
     """A store id that makes no address is sent nowhere."""
     message = Message(Severity.INFO, "s", "t", about={"store": store} if store else {})
     assert notify.send(config(kind="email", to=["{store}@example.com"]), ["c"], message) == []
-    assert (mailbox.mails, counted.counts) == ([], {"catalog.notify.failed": 1})
+    assert (mailbox.mails, counted.counts) == ([], {"catalog.messages.failed": 1})
 
 
 def test_sns_gets_text_subject_and_attributes(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +245,7 @@ def test_a_channel_that_fails_fails_nothing_and_gives_nothing_away(
     receiver.status = 500
     with caplog.at_level(logging.INFO):
         assert notify.send(Notify.model_validate({"channels": channels}), channels, MESSAGE) == []
-    assert counted.counts == {"catalog.notify.failed": 4}
+    assert counted.counts == {"catalog.messages.failed": 4}
     assert [name for name in channels if f"Channel {name} " in caplog.text] == list(channels)
     assert [text for text in (TOKEN, "brûlée") if text in caplog.text] == []
 

@@ -157,9 +157,25 @@ def told() -> Exporter:
     return exporter
 
 
+#: What must have been counted in them, each with its labels.
+WENT_WRONG: list[tuple[str, dict[str, str]]] = [
+    ("catalog_throttled_total", {"operation": "upload"}),
+    ("catalog_requests_total", {"operation": "upload", "result": "ambiguous"}),
+    ("catalog_requests_total", {"operation": "status", "result": "accepted"}),
+    ("catalog_retries_total", {"operation": "upload", "reason": "retry_later"}),
+    ("catalog_breaker_total", {"event": "opened"}),
+    ("catalog_uploads_ended_total", {"state": "fatal", "by": "notice"}),
+    ("catalog_uploads_ended_total", {"state": "done", "by": "status"}),
+    ("catalog_rejects_total", {"code": "barcode_check_digit"}),
+    ("catalog_runs_total", {"kind": "night", "state": "incomplete"}),
+    ("catalog_rows_total", {"outcome": "failed"}),
+    ("catalog_rows_total", {"outcome": "acknowledged"}),
+]
+
+
 def faulty_nights(world: World) -> None:
     """Let requests fail in every way, an upload end FATAL, another without a notice, and rows be rejected."""
-    world.changes = {"api": {"max_items": 2}}
+    world.changes = {"api": {"max_items": 2, "breaker": {"failures": 3}}}
     world.faults("throttled", "unavailable", {"fault": "fatal"}, {"fault": "notice_lost"})
     world.night("r1", [row(n) for n in range(12)] + [{**row(99), "gtin": "4006381333932"}])
     world.faults(*["unavailable"] * 6)
@@ -173,6 +189,9 @@ def test_a_faulty_sync_sends_all_that_is_asked_for(told: Exporter) -> None:
     asked = {family(name) for expression in expressions().values() for name, _ in selectors(expression)}
     sent = {family(name) for name in told.names()}
     assert not told.strays
+    counted = {series for series, value in told.values.items() if value}
+    for name, labels in WENT_WRONG:
+        assert (name, tuple(sorted(labels.items()))) in counted, (name, labels)
     assert {name for name in asked - sent if not name.startswith("airflow_")} == {"up"}
 
 
