@@ -15,6 +15,7 @@ from catalog_sync.abandoned import abandoned
 from catalog_sync.alarms import alarms_of
 from catalog_sync.attempts import Attempt, State
 from catalog_sync.audit import What, record
+from catalog_sync.booking import booked_elsewhere, late_attempts
 from catalog_sync.doubt import attempts_of
 from catalog_sync.errors import BooksDoNotBalance, CatalogSyncError
 from catalog_sync.fields import KEY
@@ -105,7 +106,7 @@ def gather(run: Run) -> dict[str, Any]:
     planned = run.lake.exists(run.key("plan.json"))
     plan = run.plan if planned else {}
     lines, codes = _read_side(run, plan)
-    late, elsewhere = _late(run), _booked_elsewhere(run)
+    late, elsewhere = _late(run), booked_elsewhere(run)
     unbalanced: list[str] = []
     catalog: dict[str, Any] = {}
     if planned and not plan["dry_run"]:
@@ -172,20 +173,6 @@ def _read_side(run: Run, plan: dict[str, Any]) -> tuple[dict[str, Counter[str]],
     return lines, {**{what: dict(counter) for what, counter in codes.items()}, "transformed": transforms}
 
 
-def _booked_elsewhere(run: Run) -> dict[str, dict[str, Any]]:
-    """Return, by its name, each attempt of the run whose outcomes stand in another run's books, with their line there.
-
-    What one run has booked no other books again, not even the run that sent it, should it be cleared.
-    """
-    found = {}
-    for attempt in attempts_of(run).of_run(run.run_id):
-        other = str(attempt.item.get("settled_in", run.run_id))
-        line = run.ledger.get(f"RUN#{other}", f"LATE#{attempt.key.pointer}") if other != run.run_id else None
-        if line:
-            found[attempt.key.name] = {**line, "run_id": other}
-    return found
-
-
 def _by_run(lines: Iterable[dict[str, Any]]) -> dict[str, dict[str, int]]:
     """Return the rows of late lines by the run that booked them, and by outcome."""
     runs: dict[str, Counter[str]] = {}
@@ -243,7 +230,7 @@ def _catalog(run: Run, plan: dict[str, Any], elsewhere: Collection[str]) -> dict
     """
     mine = (attempt for attempt in attempts_of(run).of_run(run.run_id) if attempt.state is State.SETTLED)
     names = [(run.run_id, attempt.key.name) for attempt in mine if attempt.key.name not in elsewhere]
-    keys_of = [f"runs/{run_id}/outcomes/{name}.parquet" for run_id, name in [*names, *_late_attempts(run)]]
+    keys_of = [f"runs/{run_id}/outcomes/{name}.parquet" for run_id, name in [*names, *late_attempts(run)]]
     settled = [run.lake.get_frame(key, _OUTCOME) for key in keys_of if run.lake.exists(key)]
     outcomes = pl.concat([pl.DataFrame(schema=dict.fromkeys(_OUTCOME, pl.String)), *settled]).filter(
         pl.col("outcome") == "acknowledged"
@@ -273,15 +260,6 @@ def _catalog(run: Run, plan: dict[str, Any], elsewhere: Collection[str]) -> dict
         for store, rows in frame.group_by("store_id").len().iter_rows():
             lines[store][column] = rows
     return lines
-
-
-def _late_attempts(run: Run) -> list[tuple[str, str]]:
-    """Return the run and the name of each attempt of another run that this run settled."""
-    found = []
-    for item in run.ledger.query(f"RUN#{run.run_id}", "LATE#"):
-        run_id, batch, number = str(item["sk"]).removeprefix("LATE#").rsplit("#", 2)
-        found.append((run_id, f"{batch}-{number}"))
-    return found
 
 
 def _late(run: Run) -> list[dict[str, Any]]:

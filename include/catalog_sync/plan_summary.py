@@ -18,6 +18,7 @@ from catalog_sync.changes import CHANGES, price_moves
 from catalog_sync.clock import utc
 from catalog_sync.contract.report import safe_cells
 from catalog_sync.fields import KEY
+from catalog_sync.markdown import cell, table
 from catalog_sync.tickets import SPAN
 
 if TYPE_CHECKING:
@@ -140,12 +141,12 @@ def as_markdown(plan: Mapping[str, Any]) -> str:
     summary = plan["summary"]
     parts = [_headline(plan), _asked(plan), _guards(plan), _stores(summary)]
     if summary["fields"]:
-        parts.append("### Changed fields\n\n" + _table(("field", "rows"), summary["fields"].items()))
+        parts.append("### Changed fields\n\n" + table(("field", "rows"), summary["fields"].items()))
         parts.append(_price_text(summary["prices"]))
         sample = [
             (one["store_id"], one["item_sku"], one["field"], one["before"], one["after"]) for one in summary["sample"]
         ]
-        parts.append("### For example\n\n" + _table(("store", "SKU", "field", "before", "after"), sample))
+        parts.append("### For example\n\n" + table(("store", "SKU", "field", "before", "after"), sample))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -169,7 +170,7 @@ def _asked(plan: Mapping[str, Any]) -> str:
 
 
 def _guards(plan: Mapping[str, Any]) -> str:
-    lines = [f"- `{one['code']}` {_cell(one['message'], 400)}" for one in plan["guards"]]
+    lines = [f"- `{one['code']}` {cell(one['message'], 400)}" for one in plan["guards"]]
     return "### Guards that tripped\n\n" + "\n".join(lines) if lines else ""
 
 
@@ -182,7 +183,7 @@ def _stores(summary: Mapping[str, Any]) -> str:
     if len(lines) > _STORES_SHOWN:
         rows.append((f"… {len(lines) - _STORES_SHOWN} more", *("" for _ in shown)))
     rows.append(("all", *(summary["total"][what] for what in shown)))
-    return "### Stores\n\n" + _table(("store", *shown.values()), rows)
+    return "### Stores\n\n" + table(("store", *shown.values()), rows)
 
 
 def _price_text(prices: Mapping[str, Any]) -> str:
@@ -202,9 +203,9 @@ def _price_text(prices: Mapping[str, Any]) -> str:
     return (
         f"### Price moves\n\n{prices['up']:,} up, {prices['down']:,} down, {prices['without_percentage']:,} that "
         "appear, disappear or were 0.\n\n"
-        + (_table(("move", "rows", ""), bars) + "\n\n" if bars else "")
+        + (table(("move", "rows", ""), bars) + "\n\n" if bars else "")
         + "The largest:\n\n"
-        + _table(("store", "SKU", "before", "after", "move"), largest)
+        + table(("store", "SKU", "before", "after", "move"), largest)
     )
 
 
@@ -220,17 +221,3 @@ def _counted(number: int, what: str) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:+,.1f} %"
-
-
-def _table(titles: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    titles, cells = list(titles), [list(row) for row in rows]
-    numeric = [any(isinstance(row[n], int) for row in cells) for n in range(len(titles))]
-    lines = [titles, ["---:" if right else "---" for right in numeric]]
-    lines += [[f"{cell:,}" if isinstance(cell, int) else _cell(cell) for cell in row] for row in cells]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: object, most: int = 80) -> str:
-    """Return a source's text as one cell of Markdown that can be nothing else."""
-    text = "".join(c if c.isprintable() else " " for c in str(value))[:most]
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|#!" else c for c in text)

@@ -90,6 +90,21 @@ def settle(run: Run) -> dict[str, Any]:
     }
 
 
+def packs(added: dict[str, int], standing: dict[str, int]) -> Iterator[list[str]]:
+    """Yield the stores, as many together as ``PACK`` rows allow, one at least."""
+    pack: list[str] = []
+    room = PACK
+    for store in sorted(added):
+        rows = added[store] + standing.get(store, 0)
+        if pack and rows > room:
+            yield pack
+            pack, room = [], PACK
+        pack.append(store)
+        room -= rows
+    if pack:
+        yield pack
+
+
 def _due(run: Run, attempt: Attempt, now: float) -> str:
     """Return ``settle`` when the attempt's end is known, ``book`` when it is unknown for now, else nothing."""
     results = run.settings.results
@@ -108,7 +123,7 @@ def _due(run: Run, attempt: Attempt, now: float) -> str:
 def _apply(run: Run, outcomes: pl.DataFrame, now: float) -> None:
     tables = Tables(run.lake)
     by_store = outcomes.partition_by("store_id", as_dict=True)
-    for stores in _packs({str(store): len(rows) for (store,), rows in by_store.items()}, tables.sizes("acknowledged")):
+    for stores in packs({str(store): len(rows) for (store,), rows in by_store.items()}, tables.sizes("acknowledged")):
         rows = pl.concat([by_store[(store,)] for store in stores])
         standing = tables.replace("acknowledged", stores, partial(catalog_rows.replaced, outcomes=rows, now=now))
         if "refused" in rows["outcome"] or any(store in tables.sizes("refusals") for store in stores):
@@ -130,21 +145,6 @@ def _broken_since(run: Run, told: pl.DataFrame, next_plan: int) -> list[pl.DataF
                 rows = outcomes_of(run, attempt, next_plan).filter(pl.col("outcome").is_in(["failed", "unknown"]))
                 found.append(within(rows, told))
     return [rows for rows in found if len(rows)]
-
-
-def _packs(added: dict[str, int], standing: dict[str, int]) -> Iterator[list[str]]:
-    """Yield the stores, as many together as ``PACK`` rows allow, one at least."""
-    pack: list[str] = []
-    room = PACK
-    for store in sorted(added):
-        rows = added[store] + standing.get(store, 0)
-        if pack and rows > room:
-            yield pack
-            pack, room = [], PACK
-        pack.append(store)
-        room -= rows
-    if pack:
-        yield pack
 
 
 def _events(outcomes: pl.DataFrame) -> pl.DataFrame:
