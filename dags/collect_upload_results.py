@@ -6,6 +6,8 @@ results that came after a run had given up, or whose run was killed. It sends no
 It is safe beside a running sync: both record what they receive in the same ledger, and a run's end is judged by the
 ledger.
 
+Stores are told of what it settles, as they are by a night (docs/notices.md).
+
 What it settles is booked as *late* under its own name and marked as belonging to the run that sent it; the books of
 that run are not rewritten.
 

@@ -11,6 +11,7 @@ of `schedule` in the configuration, in the retailer's time zone; by hand for cho
 | `upload` | sends batches; at most 10 requests a second start, over all hosts |
 | `collect_results` | waits for Amazon's reports and archives them |
 | `settle` | makes the reports the acknowledged catalog, late ones of earlier runs included |
+| `send_notices` | tells each store what changed in it, and the owners of sources what is wrong (docs/notices.md) |
 | `ask_for_release` | starts `release_held_changes` when guards hold rows (docs/guards.md); skipped otherwise |
 | `start_follow_up` | starts a fresh run when Amazon gave an upload up (at most two); skipped otherwise |
 | `account` | prints the books; **fails the run** when anything is missing or does not add up |
@@ -32,6 +33,8 @@ says what is missing.
 
 **Held rows** in the note of a green run were too many changes at once; the rest was sent. Look at the log of `plan`,
 and answer in `release_held_changes`, or mend the source: the next night derives them again.
+
+**`send_notices` alone is red**: the rows are as the books say; stores were not told. Its log says why; clear it.
 
 **An alarm** in the note of a green run is about the notices, not the rows: none came, the queue was unsubscribed, or
 messages became dead letters. It names its runbook (`docs/runbooks/`).

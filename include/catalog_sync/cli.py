@@ -1,4 +1,4 @@
-"""The command line: ``python -m catalog_sync check|plan|sync|books|why|runs|audit|dead-letters``, each with ``--json``.
+"""The command line: ``python -m catalog_sync COMMAND``, each command with ``--json``; ``--help`` lists them.
 
 Exit codes: 0 all is well; 1 the job is incomplete, or the checked file has rows that would be rejected; 2 the call, the
 configuration or the input is wrong.
@@ -79,6 +79,10 @@ def parser() -> argparse.ArgumentParser:
 
     shown = commands.add_parser("books", help="show the books of a run")
     shown.add_argument("run", help="the run's name in the lake, or its Airflow run id")
+
+    told = commands.add_parser("notices", help="show what a run told the stores and the owners of its sources")
+    told.add_argument("run", help="the run's name in the lake, or its Airflow run id")
+    told.add_argument("--about", default="", metavar="NAME", help="only the notices of this store or source")
 
     item = commands.add_parser("why", help="tell the whole story of an item: why it is, or is not, at Amazon")
     item.add_argument("sku")
@@ -211,6 +215,19 @@ def _runs(args: argparse.Namespace, console: Console) -> int:
     return OK
 
 
+def _notices(args: argparse.Namespace, console: Console) -> int:
+    from catalog_sync.notices_view import render
+    from catalog_sync.tell import read_notices
+
+    run = Run.open(settings.load(args.config), EnvironmentConnections(), run_name(args.run))
+    made = read_notices(run, args.about)
+    if args.json:
+        _print_json(made)
+    else:
+        render(run.lake, made, Console())
+    return OK
+
+
 def _audit(args: argparse.Namespace, console: Console) -> int:
     from catalog_sync.audit import entries, verify
 
@@ -254,7 +271,8 @@ def _dead_letters(args: argparse.Namespace, console: Console) -> int:
 
 
 _JOBS = {
-    "check": _check, "plan": _job, "sync": _job, "books": _books, "why": _why, "runs": _runs, "audit": _audit,
+    "check": _check, "plan": _job, "sync": _job, "books": _books, "notices": _notices, "why": _why, "runs": _runs,
+    "audit": _audit,
     "dead-letters": _dead_letters,
 }  # fmt: skip
 

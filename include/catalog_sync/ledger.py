@@ -12,6 +12,8 @@ Keys (``pk`` / ``sk``), every decision a strongly consistent read of a primary k
     RUN#<run>             / COUNTED                 what the metrics have counted of its books (see ``run_metrics``)
     RUN#<run>             / BATCH#<n>               one batch
     RUN#<run>             / ATTEMPT#<n>#<attempt>   one request to Amazon for a range of the batch's items
+    RUN#<run>             / NOTICE#<name>#<channel> a message that goes out once (see ``notify``)
+    NOTICES#<retailer>    / SOURCE#<name>           with which run's faults of the source the next run compares its own
     OPEN#<retailer>       / <run>#<n>#<attempt>     pointer to an attempt that is not settled
     INGESTION#<id>        / ATTEMPT                 ingestion id → attempt
     INGESTION#<id>        / NOTICE                  the furthest state that a notice reported, perhaps before our own

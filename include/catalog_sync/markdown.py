@@ -12,10 +12,10 @@ def cell(value: object, most: int = 80) -> str:
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#!" else c for c in text)
 
 
-def table(titles: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Return a table: numbers to the right, texts as ``cell`` writes them."""
+def table(titles: Iterable[str], rows: Iterable[Iterable[Any]], most: int = 80) -> str:
+    """Return a table: numbers to the right, texts as ``cell`` writes them, of at most so many characters."""
     titles, cells = list(titles), [list(row) for row in rows]
     numeric = [any(isinstance(row[n], int) for row in cells) for n in range(len(titles))]
     lines = [titles, ["---:" if right else "---" for right in numeric]]
-    lines += [[f"{value:,}" if isinstance(value, int) else cell(value) for value in row] for row in cells]
+    lines += [[f"{value:,}" if isinstance(value, int) else cell(value, most) for value in row] for row in cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

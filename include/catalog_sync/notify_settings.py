@@ -6,9 +6,12 @@ A channel names a connection for whatever is secret in it: a password, a webhook
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from catalog_sync.durations import Duration
 
 #: What an address may be: good enough to tell an address from a mistake, and to keep a second one out.
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
@@ -72,6 +75,8 @@ class Notify(BaseModel):
     stores: tuple[str, ...] = ()
     #: The channels of the notices to the owners of sources.
     sources: tuple[str, ...] = ()
+    #: An item can be merchandised so long after Amazon is done with it: "up to 1 hour" (``catalog_welcome``; U32).
+    merchandise_after: Duration = timedelta(hours=1)
 
     @model_validator(mode="after")
     def _known_channels(self) -> Notify:

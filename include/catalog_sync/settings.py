@@ -17,31 +17,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from catalog_sync.durations import Duration
 from catalog_sync.errors import Misconfigured, shorten
 from catalog_sync.fields import TARGETS
 from catalog_sync.notify_settings import Notify
 
 #: Where the configuration lies unless ``CATALOG_CONFIG`` names another file.
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "config" / "catalog.yaml"
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_duration(value: object) -> object:
-    """Return the ``timedelta`` of ``"90s"``, ``"15m"``, ``"1h30m"`` or ``"7d"``; other types pass unchanged."""
-    if not isinstance(value, str):
-        return value
-    parts = _DURATION.findall(value)
-    if not parts or "".join(n + u for n, u in parts) != value.replace(" ", ""):
-        raise ValueError("a duration is a number with a unit (ms, s, m, h, d), such as 90s, 15m or 1h30m")
-    try:
-        return timedelta(seconds=sum(float(n) * _UNIT_SECONDS[u] for n, u in parts))
-    except OverflowError:
-        raise ValueError("a duration of more than 999999999 days") from None
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
 class _Frozen(BaseModel):

@@ -14,6 +14,7 @@ from catalog_sync.prepare import prepare
 from catalog_sync.run import Run
 from catalog_sync.settle import settle
 from catalog_sync.shards import shards
+from catalog_sync.tell import tell
 from catalog_sync.upload import api_of, upload
 
 #: Told of each step: its name and what it returned so far (small counts).
@@ -42,6 +43,7 @@ def sync(run: Run, report: Report = lambda name, counts: None) -> dict[str, Any]
         _send(run, made, report)
         _collect(run, report)
         report("settle", settle(run))
+        report("notices", tell(run))
     result = account(run)
     report("account", {"state": result["state"]})
     return result

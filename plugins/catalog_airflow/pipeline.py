@@ -4,6 +4,7 @@
             → collect_results → settle → start_follow_up → account
 
     plan → ask_for_release → account
+    settle → send_notices → account
 
 A failed upload stops nothing: from ``collect_results`` on, tasks run whatever happened before (``all_done``).
 ``account`` is the only leaf, so it decides how the run ends.
@@ -58,11 +59,13 @@ def sync_pipeline(kind: Kind, config: Settings) -> None:
     accounted = account(kind=kind.value)
     (extracted >> shards >> prepared >> planned >> uploaded >> collected >> settled >> followed >> accounted)
     planned >> asked >> accounted
+    settled >> send_notices.override(trigger_rule=ALL_DONE)(kind=kind.value) >> accounted
 
 
 def drain_pipeline() -> None:
     """Put the collecting for runs that have ended into the DAG that is being defined."""
-    collect_results(Kind.COLLECT) >> settle(kind=Kind.COLLECT.value)
+    kind = Kind.COLLECT.value
+    collect_results(Kind.COLLECT) >> settle(kind=kind) >> send_notices(kind=kind)
 
 
 def collect_results(kind: Kind, **kwargs: Any) -> CollectResultsSensor:
@@ -130,6 +133,17 @@ def settle(kind: str) -> Any:
     if run.options.dry_run:
         raise AirflowSkipException("a dry run sends nothing, so there is nothing to settle")
     from catalog_sync.settle import settle as stage
+
+    return stage(run)
+
+
+@task(execution_timeout=timedelta(hours=3))
+def send_notices(kind: str) -> Any:
+    """Tell the stores what changed in them, and the owners of sources what is wrong; each once, cleared or not."""
+    run = open_run(Kind(kind))
+    if run.options.dry_run:
+        raise AirflowSkipException("a dry run changes nothing, so there is nothing to tell")
+    from catalog_sync.tell import tell as stage
 
     return stage(run)
 

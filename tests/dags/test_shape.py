@@ -16,18 +16,19 @@ CHAIN = ["extract", "shards", "prepare", "plan", "upload", "collect_results", "s
 def test_the_job_is_one_chain(dags: dict[str, Any], dag_id: str) -> None:
     """Nightly and backfill are the same job, each stage after the other, with ``account`` as the only leaf.
 
-    Beside it a person is asked about what the plan holds.
+    Beside it a person is asked about what the plan holds, and stores and owners of sources are told.
     """
     edges = {task.task_id: set(task.downstream_task_ids) for task in dags[dag_id].tasks}
     chain = {one: {following} for one, following in pairwise(CHAIN)} | {"account": set()}
-    assert edges == {**chain, "plan": {"upload", "ask_for_release"}, "ask_for_release": {"account"}}
+    beside = {"plan": {"upload", "ask_for_release"}, "settle": {"start_follow_up", "send_notices"}}
+    assert edges == {**chain, **beside, "ask_for_release": {"account"}, "send_notices": {"account"}}
 
 
 @pytest.mark.parametrize("dag_id", SYNC)
 def test_a_failed_upload_stops_nothing(dags: dict[str, Any], dag_id: str) -> None:
-    """Collecting, settling and accounting run whatever became of the tasks before them, and nothing else does."""
+    """Collecting, settling, telling and accounting run whatever became of the tasks before them, nothing else does."""
     rules = {task.task_id for task in dags[dag_id].tasks if task.trigger_rule == TriggerRule.ALL_DONE}
-    assert rules == {"collect_results", "settle", "account"}
+    assert rules == {"collect_results", "settle", "send_notices", "account"}
 
 
 @pytest.mark.parametrize("dag_id", SYNC)
@@ -43,9 +44,9 @@ def test_what_is_mapped(dags: dict[str, Any], dag_id: str) -> None:
 
 
 def test_the_hourly_job_only_collects(dags: dict[str, Any]) -> None:
-    """``collect_upload_results`` collects and settles; it plans and sends nothing."""
+    """``collect_upload_results`` collects, settles and tells; it plans nothing and sends Amazon nothing."""
     edges = {task.task_id: set(task.downstream_task_ids) for task in dags["collect_upload_results"].tasks}
-    assert edges == {"collect_results": {"settle"}, "settle": set()}
+    assert edges == {"collect_results": {"settle"}, "settle": {"send_notices"}, "send_notices": set()}
 
 
 def test_a_release_is_a_question_and_what_follows(dags: dict[str, Any]) -> None:

@@ -92,3 +92,27 @@ def test_why_and_the_list_of_runs(deployment: Deployment, typed: Any) -> None:
     assert name in typed("runs")[1]
     assert deployment.open("any").lake.folders("runs") == [name]
     assert typed("runs", "--rebuild")[0] == OK
+
+
+def test_the_notices_of_a_run(deployment: Deployment, typed: Any) -> None:
+    """What stores and owners of sources would read; of one of them; and as JSON, with where it was sent."""
+    deployment.write([*ROWS, {**row(9), "gtin": "012345678901"}])
+    run = f"{deployment.name}-r1"
+    assert typed("sync", "--run-id", run)[0] == OK
+    code, shown = typed("notices", run)
+    assert code == OK
+    for told in (
+        "Store PDX-001: 3 added",
+        "Store SEA-001: 3 added",
+        "Source erp: 1 rejected; 1 new",
+        "through no channel",
+    ):
+        assert told in shown
+    assert "Store PDX-001" not in typed("notices", run, "--about", "SEA-001")[1]
+    code, shown = typed("notices", run, "--json")
+    made = json.loads(shown)
+    assert [(one["store"], one["counts"]["added"], one["sent"]) for one in made["stores"]] == [
+        ("PDX-001", 3, {}), ("SEA-001", 3, {}),
+    ]  # fmt: skip
+    assert made["sources"][0]["listed"]["rejected/BARCODE_CHECK_DIGIT"][0]["column"] == "gtin"
+    assert typed("notices", "nowhere")[0] == WRONG

@@ -157,7 +157,7 @@ def test_a_dry_run(nights: Nights) -> None:
     made = nights.run(dry_run=True)
     assert nights.state == "success"
     skipped = {task for task, states in nights.tasks.items() if states == {"skipped"}}
-    assert skipped == {"upload", "collect_results", "settle", "start_follow_up", "ask_for_release"}
+    assert skipped == {"upload", "collect_results", "settle", "send_notices", "start_follow_up", "ask_for_release"}
     assert counts(made) == {"read": 10, "planned": 10, "unsent": 10}
     assert nights.deployment.uploads() == 0
 
@@ -193,7 +193,8 @@ def test_the_hourly_job_settles_what_a_killed_run_left(nights: Nights) -> None:
         prepare(run, shard)
     upload(run, plan(run)["groups"][0])
     nights.run("collect_upload_results")
-    assert (nights.state, nights.tasks) == ("success", {"collect_results": {"success"}, "settle": {"success"}})
+    stages = ("collect_results", "settle", "send_notices")
+    assert (nights.state, nights.tasks) == ("success", {stage: {"success"} for stage in stages})
     assert counts(nights.run()) == {"read": 2, "unchanged": 2}
 
 

@@ -25,8 +25,13 @@ def safe_cells(frame: pl.DataFrame) -> pl.DataFrame:
 
 def reject_csv(rejects: pl.DataFrame) -> bytes:
     """Return the reject lines as CSV (UTF-8 with a byte order mark, so that spreadsheets read accents right)."""
+    return people_csv(rejects.drop("row_id", strict=False))
+
+
+def people_csv(frame: pl.DataFrame) -> bytes:
+    """Return the frame as CSV that a spreadsheet opens safely (see ``safe_cells``)."""
     buffer = io.BytesIO()
-    safe_cells(rejects.drop("row_id", strict=False)).write_csv(buffer, include_bom=True, line_terminator="\r\n")
+    safe_cells(frame).write_csv(buffer, include_bom=True, line_terminator="\r\n")
     return buffer.getvalue()
 
 

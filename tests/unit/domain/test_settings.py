@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from catalog_sync import notify_settings, settings
+from catalog_sync.durations import parse_duration
 from catalog_sync.errors import Misconfigured
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -87,7 +88,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 )
 def test_durations(text: str, seconds: float) -> None:
     """A number with a unit, several in a row."""
-    assert settings.parse_duration(text) == timedelta(seconds=seconds)
+    assert parse_duration(text) == timedelta(seconds=seconds)
 
 
 def _models(model: type[BaseModel]) -> list[type[BaseModel]]:

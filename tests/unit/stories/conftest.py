@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from tests.conftest import SimulatedClock
 from tests.fast_place import fast_place
+from tests.unit.stories.outbox import NOTIFY, Outbox
 from tests.unit.stories.world import World
+
+from catalog_sync import notify
 
 
 @pytest.fixture
@@ -25,3 +28,13 @@ def world(clock: SimulatedClock, folder: Path, monkeypatch: pytest.MonkeyPatch) 
     """The story's world. Signatures follow its clock, too."""
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: datetime.fromtimestamp(clock.time(), UTC))
     return World(clock, folder)
+
+
+@pytest.fixture
+def outbox(world: World) -> Iterator[Outbox]:
+    """What the story's retailer sends to people."""
+    made = Outbox()
+    world.changes["notify"] = NOTIFY
+    notify.send_to(made)
+    yield made
+    notify.send_to(None)
