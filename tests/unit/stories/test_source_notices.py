@@ -63,7 +63,7 @@ def test_the_owner_reads_what_was_wrong_in_the_columns_of_the_source(world: Worl
     ]  # fmt: skip
     page = text(world, made)
     assert "| BARCODE\\_CHECK\\_DIGIT | 1 | 1 | A digit is wrong, most likely typed: scan the product. |" in page
-    assert "| new | 3 | SEA-001 | SKU-2 | gtin | 012345678901 |" in page
+    assert "| new | items.csv | 3 | SEA-001 | SKU-2 | gtin | 012345678901 |" in page
 
 
 def test_a_message_goes_out_only_when_there_is_news(world: World, outbox: Outbox) -> None:
