@@ -165,8 +165,8 @@ def _headline(plan: Mapping[str, Any]) -> str:
 
 def _asked(plan: Mapping[str, Any]) -> str:
     """Say what the run was asked for, and what of that is not there."""
-    told = [f"Asked for: {_cell(plan['asked'], 600)}."] if plan.get("asked") else []
-    return "\n\n".join([*told, *(f"**Not found:** {_cell(one, 600)}." for one in plan.get("missing", ()))])
+    told = [f"Asked for: {cell(plan['asked'], 600)}."] if plan.get("asked") else []
+    return "\n\n".join([*told, *(f"**Not found:** {cell(one, 600)}." for one in plan.get("missing", ()))])
 
 
 def _guards(plan: Mapping[str, Any]) -> str:

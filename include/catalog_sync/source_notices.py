@@ -56,7 +56,7 @@ def source_messages(run: Run, notices: list[dict[str, Any]]) -> Iterator[tuple[s
 
 def _over_everything(run: Run) -> bool:
     asked = run.options
-    return not (asked.stores or asked.skus or asked.release or asked.dry_run)
+    return not (asked.stores or asked.narrowed or asked.release or asked.dry_run)
 
 
 def _make(run: Run) -> list[dict[str, Any]]:
