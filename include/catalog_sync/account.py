@@ -63,7 +63,7 @@ def _write(run: Run, dead: dict[str, Any] | None = None) -> dict[str, Any]:
     for alarm in made["alarms"]:
         log.error("%s", alarm)
     if made["plan"].get("plan_number"):
-        Lease.of(run).release(made["plan"]["plan_number"], run.run_id)
+        Lease.of(run).release(max(run.plan["numbers"].values()), run.run_id)
     if made["state"] == "complete":
         made = run.lake.once(run.key("books.json"), lambda: made)
         baseline.take(run, made)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from catalog_sync.attempts import Attempt, Attempts
+from catalog_sync.diff import Action
 from catalog_sync.fields import KEY
 from catalog_sync.scope import Covered
+from catalog_sync.tables import Tables
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -27,18 +30,23 @@ def doubtful_rows(run: Run, stores: Collection[str] | None = None) -> pl.DataFra
     return _rows(run, (attempt for attempt in attempts_of(run).open() if attempt.in_doubt), stores)
 
 
-def planned_between(run: Run, number: int) -> list[str]:
-    """Return the other runs that have made plans since the run began to read and before its own plan ``number``."""
+def planned_between(run: Run, after: int, before: int) -> list[str]:
+    """Return the other runs whose plans have a number between ``after`` and ``before``.
+
+    A further slice of a plan is none: the rows in it were read before that plan was made.
+    """
     others = []
-    for between in range(int(run.manifest["plan_number_before"]) + 1, number):
+    for between in range(after + 1, before):
         made = run.ledger.get(f"PLANS#{run.settings.retailer}", f"{between:012d}")
-        if made and made["run_id"] != run.run_id and run.lake.exists(run.of(str(made["run_id"])).key("plan.json")):
+        if not made or made["run_id"] == run.run_id or int(made.get("slice", 1)) > 1:
+            continue
+        if run.lake.exists(run.of(str(made["run_id"])).key("plan.json")):
             others.append(str(made["run_id"]))
     return others
 
 
-def newer_readings(run: Run, number: int) -> dict[str, pl.Expr]:
-    """Return the runs that read after this one did and have planned before it, each with what it was about.
+def newer_readings(run: Run, others: Iterable[str]) -> dict[str, pl.Expr]:
+    """Return those of the ``others`` that read after this run did, each with what it was about.
 
     What such a run was about it has decided on newer rows, also where it found nothing to send: a task that is cleared
     days later must not send what was read then.
@@ -48,7 +56,7 @@ def newer_readings(run: Run, number: int) -> dict[str, pl.Expr]:
         default=0.0,
     )
     found = {}
-    for other in planned_between(run, number):
+    for other in others:
         manifest = run.of(other).manifest
         if manifest["started_at"] >= read_at:
             stores, rows = manifest["options"]["stores"], Covered(run.of(other)).rows
@@ -62,6 +70,52 @@ def planned_rows(run: Run, run_id: str) -> pl.DataFrame:
     batches = run.of(run_id).plan["batch_list"]
     frames = (run.lake.get_frame(batch["rows_key"], list(KEY)) for batch in batches)
     return pl.concat([_EMPTY.select(KEY), *frames])
+
+
+@dataclass(frozen=True)
+class BetterKnown:
+    """What plans that were made after a run's own say of its rows.
+
+    :param planned: ``KEY`` and ``_by``, the run that has planned the row.
+    :param newer: what runs that read later were about.
+    """
+
+    run: Run
+    planned: pl.DataFrame
+    newer: dict[str, pl.Expr]
+
+    def of(self, rows: pl.DataFrame) -> pl.Series:
+        """Return for each of the planned ``rows`` why it must not be sent any more; null where it may.
+
+        A row that would be sent again just as Amazon has it is no older than what another run has read: it differs
+        from that only where the other run has planned the row, or must not touch it.
+        """
+        marked = rows.join(self.planned, on=list(KEY), how="left", maintain_order="left")
+        why = (
+            pl.when(pl.col("_by").is_not_null()).then(pl.format("run {} has planned them since", "_by")).otherwise(None)
+        )
+        if self.newer:
+            marked = marked.with_columns(_as_it_is=self._as_it_is(rows))
+            for other, inside in self.newer.items():
+                older = why.is_null() & inside & ~pl.col("_as_it_is")
+                why = pl.when(older).then(pl.lit(f"run {other} has read them later")).otherwise(why)
+        return marked.select(why).to_series()
+
+    def _as_it_is(self, rows: pl.DataFrame) -> pl.Series:
+        """Tell for each row whether Amazon has it just so, for all that is known now."""
+        content = [*KEY, "content_hash"]
+        standing = Tables(self.run.lake).read(
+            "acknowledged", rows["store_id"].unique(), [*content, "state"], skus=rows["item_sku"]
+        )
+        same = standing.filter(state="ACTIVE").select(*content, _same=pl.lit(True))
+        joined = rows.select(*content, "action").join(same, on=content, how="left", maintain_order="left")
+        return joined.select(pl.col("_same").fill_null(False) & (pl.col("action") == Action.RESENT)).to_series()
+
+
+def better_known(run: Run, others: list[str]) -> BetterKnown:
+    """Return what the ``others``, who made plans after the run's own, know better than it."""
+    planned = pl.concat([planned_rows(run, other).with_columns(_by=pl.lit(other)) for other in others])
+    return BetterKnown(run, planned.unique(KEY, keep="last"), newer_readings(run, others))
 
 
 def _key() -> pl.Expr:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import polars_hash as plh
@@ -47,6 +47,17 @@ def with_payload(items: Items) -> pl.DataFrame:
 def body(item_jsons: pl.Series) -> bytes:
     """Return the request body of the items, given as a series of their JSON texts."""
     return f"{HEAD}{item_jsons.str.join(',').item()}{TAIL}".encode()
+
+
+def ranges(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return for each store of a batch where its rows begin (``start``) and end (before ``stop``).
+
+    :param rows: the batch's rows, those of a store together.
+    """
+    found = rows.with_row_index("_place").group_by("store_id", maintain_order=True).agg(
+        start=pl.col("_place").min(), stop=pl.col("_place").max() + 1
+    )  # fmt: skip
+    return [{"store": store, "start": start, "stop": stop} for store, start, stop in found.iter_rows()]
 
 
 def items_of(payload: bytes) -> pl.DataFrame:

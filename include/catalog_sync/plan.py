@@ -6,7 +6,7 @@ import hashlib
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,20 +18,19 @@ from catalog_sync.errors import RetryLater
 from catalog_sync.fields import KEY
 from catalog_sync.guarding import Guarding
 from catalog_sync.lease import LEASE_SECONDS, Lease
-from catalog_sync.measures import LEASE_WAIT, stage
+from catalog_sync.measures import stage
 from catalog_sync.parallel import in_threads
-from catalog_sync.payload import body, overhead
+from catalog_sync.payload import body, overhead, ranges
 from catalog_sync.plan_summary import as_markdown, changes_csv, summarize
 from catalog_sync.scope import Covered, described
+from catalog_sync.slices import batches_of_a_slice
 from catalog_sync.tables import Tables
+from catalog_sync.turns import take_turn
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
 
 log = logging.getLogger(__name__)
-
-#: How long ``plan`` itself waits for another run to stop sending, in seconds, before the task is retried.
-LEASE_PATIENCE = 900.0
 
 Counts = dict[str, Counter[str]]
 
@@ -50,7 +49,7 @@ def plan(run: Run, max_groups: int = sys.maxsize) -> dict[str, Any]:
     counts = {key: made[key] for key in ("plan_number", "plan_hash", "rows", "batches", "dry_run")}
     counts["held"] = made["held"]["rows"]
     tasks = min(run.settings.api.max_upload_tasks, max_groups)
-    return {**counts, "groups": [] if made["dry_run"] else _groups(made["batches"], tasks)}
+    return {**counts, "groups": [] if made["dry_run"] else _groups(made["batches"], tasks, made.get("slice") or 1)}
 
 
 def cut(sizes: pl.Series, max_items: int, max_bytes: int) -> Iterator[tuple[int, int]]:
@@ -76,10 +75,11 @@ def _make(run: Run) -> dict[str, Any]:
     prepared = [run.lake.get_json(run.key(f"prepare/{shard['name']}.json")) for shard in shards["shards"]]
     counts = _counts(shards, prepared)
     dry_run = run.options.dry_run
-    number = 0 if dry_run else _take_lease(run)
+    number = 0 if dry_run else take_turn(run)
     version = Tables(run.lake).version("acknowledged")
     keep = _Keeper(run, number, run.clock.time())
-    blocked, newer = _blocked(run, number), newer_readings(run, number)
+    others = planned_between(run, int(run.manifest["plan_number_before"]), number)
+    blocked, newer = _blocked(run, others), newer_readings(run, others)
     guarding = Guarding.of(run, shards, prepared, counts)
     writer = _BatchWriter(run, number)
     left: list[pl.DataFrame] = []
@@ -115,6 +115,7 @@ def _make(run: Run) -> dict[str, Any]:
         "plan_hash": f"sha256:{digest}",
         "rows": sum(batch["items"] for batch in batches),
         "batches": len(batches),
+        "slice": batches_of_a_slice(run),
         "dry_run": dry_run,
         "made_at": run.clock.time(),
         "acknowledged_version": version,
@@ -138,35 +139,16 @@ def _counts(shards: dict[str, Any], prepared: list[dict[str, Any]]) -> Counts:
     return counts
 
 
-def _take_lease(run: Run) -> int:
-    lease = Lease.of(run)
-    began = run.clock.time()
-    while True:
-        try:
-            number = lease.take(run.run_id, run.clock.time())
-            break
-        except RetryLater as busy:
-            if run.clock.time() >= began + LEASE_PATIENCE:
-                raise
-            log.info("Waiting to send: %s", busy)
-            run.clock.sleep(min(busy.after or 10.0, 10.0))
-    LEASE_WAIT.took(run.clock.time() - began)
-    run.ledger.put_new(
-        {"pk": f"PLANS#{run.settings.retailer}", "sk": f"{number:012d}", "run_id": run.run_id, "at": run.clock.time()}
-    )
-    return number
-
-
-def _blocked(run: Run, number: int) -> pl.DataFrame:
+def _blocked(run: Run, others: Iterable[str]) -> pl.DataFrame:
     """Return the keys that must not be sent now, and why (``_blocked``).
 
-    They are in doubt for less than ``give_up_after``, or another run has planned them since this run began to read its
-    sources: what we read is then older than what was sent.
+    They are in doubt for less than ``give_up_after``, or one of the ``others`` has planned them since this run began to
+    read its sources: what we read is then older than what was sent.
     """
     since = run.clock.time() - run.settings.results.give_up_after.total_seconds()
     young = doubtful_rows(run).filter(pl.col("sent_at") > since).select(KEY, _blocked=pl.lit("sent a short time ago"))
     frames = [young]
-    for other in planned_between(run, number):
+    for other in others:
         frames.append(planned_rows(run, other).with_columns(_blocked=pl.lit(f"run {other} has planned them since")))
     return pl.concat(frames).unique(KEY, keep="last", maintain_order=True)
 
@@ -247,9 +229,10 @@ class _Keeper:
         self.renewed_at = now
 
 
-def _groups(batches: int, tasks: int) -> list[list[int]]:
-    """Return the batch numbers of each upload task: one each, or neighbours when there are more than ``tasks``."""
-    size = -(-batches // tasks) if batches else 1
+def _groups(batches: int, tasks: int, together: int) -> list[list[int]]:
+    """Return the batch numbers of each upload task: ``together`` each, or several times as many beyond ``tasks``."""
+    parts = -(-batches // together)
+    size = together * max(1, -(-parts // tasks))
     return [list(range(first, min(first + size, batches + 1))) for first in range(1, batches + 1, size)]
 
 
@@ -287,9 +270,6 @@ class _BatchWriter:
         if self.number == 0:
             folder = self.run.key(f"batches/dry-{self.run.token()}")
         payload = body(rows["item_json"])
-        ranges = rows.with_row_index("position").group_by("store_id", maintain_order=True).agg(
-            start=pl.col("position").min(), stop=pl.col("position").max() + 1
-        )  # fmt: skip
         key, rows_key = f"{folder}/{number:05d}.json.zst", f"{folder}/{number:05d}.rows.parquet"
         self.run.lake.put_compressed(key, payload)
         self.run.lake.put_frame(rows_key, rows.drop("item_json", "item_bytes").with_row_index("position"))
@@ -300,5 +280,5 @@ class _BatchWriter:
             "sha256": hashlib.sha256(payload).hexdigest(),
             "items": len(rows),
             "bytes": len(payload),
-            "ranges": [{"store": store, "start": start, "stop": stop} for store, start, stop in ranges.iter_rows()],
+            "ranges": ranges(rows),
         }

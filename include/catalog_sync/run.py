@@ -196,5 +196,7 @@ class Run:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """The run's plan; ``BadInput`` when it has none (yet)."""
-        return dict(self.lake.get_json(self.key("plan.json")))
+        """The run's plan as it stands (see ``slices``); ``BadInput`` when it has none (yet)."""
+        from catalog_sync.slices import with_slices
+
+        return with_slices(self, dict(self.lake.get_json(self.key("plan.json"))))

@@ -141,6 +141,8 @@ def _broken_since(run: Run, told: pl.DataFrame, next_plan: int) -> list[pl.DataF
     for number in range(int(str(oldest)) + 1, next_plan):
         made = run.ledger.get(f"PLANS#{run.settings.retailer}", f"{number:012d}")
         for attempt in attempts_of(run).of_run(str(made["run_id"])) if made else ():
+            if attempt.plan_number != number:  # it has several: a number for each slice
+                continue
             if attempt.state is State.SETTLED and attempt.end not in (State.REJECTED, State.REFUSED):
                 rows = outcomes_of(run, attempt, next_plan).filter(pl.col("outcome").is_in(["failed", "unknown"]))
                 found.append(within(rows, told))

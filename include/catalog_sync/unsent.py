@@ -9,6 +9,7 @@ from catalog_sync.api.outcomes import Verdict
 from catalog_sync.attempts import Attempt, State
 from catalog_sync.breaker import Breaker
 from catalog_sync.doubt import attempts_of
+from catalog_sync.slices import slices_of
 from catalog_sync.upload import uncovered
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def why_unsent(run: Run, plan: dict[str, Any]) -> list[str]:
     A circuit breaker that is open now is told of as it stands, one that has closed since as the tasks met it.
     """
     reasons = []
+    if left := slices_of(plan) - len(plan["numbers"]):
+        reasons.append(f"{left} of {slices_of(plan)} slices were not begun: see the upload tasks. {_NEXT}")
     item = run.ledger.get(f"RUN#{run.run_id}", "RUN") or {}
     if float(item.get("sending_at", 0)) < float(item.get("halted_until", 0)):  # and no task has gone on since
         reasons.append(f"sending was halted: {item['halted_why']}. Mend that. {_NEXT}")

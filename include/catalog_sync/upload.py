@@ -23,6 +23,7 @@ from catalog_sync.breaker import Breaker
 from catalog_sync.errors import BadInput, CatalogSyncError, Misconfigured, RetryLater, shorten
 from catalog_sync.lease import LEASE_SECONDS, Lease
 from catalog_sync.measures import RETRIES, stage
+from catalog_sync.slices import is_sent, open_slice, slice_of
 from catalog_sync.tickets import Tickets
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ def upload(run: Run, batches: Iterable[int], api: CatalogApi | None = None) -> d
     total = {"batches": 0, "items": 0, "requests": 0, "refused": 0, "throttled": 0, "held_back": 0}
     failures: list[str] = []
     for number in batches:
-        sender = _BatchSender(run, api, plan["plan_number"], plan["batch_list"][number - 1])
+        part = slice_of(plan, number)
+        if part not in plan["numbers"]:
+            plan = open_slice(run, part)
+        sender = _BatchSender(run, api, plan["numbers"][part], plan["batch_list"][number - 1])
         sender.send_all()
         total["batches"] += 1
         total["items"] += sender.batch["items"]
@@ -104,7 +108,7 @@ def uncovered(items: int, attempts: Iterable[Attempt]) -> list[Range]:
 
 
 def _mark_sent(run: Run, plan: dict[str, Any], number: int) -> None:
-    """Count the batch as sent, once; whoever sends the last one gives up the lease."""
+    """Count the batch as sent, once; whoever sends the last one of a slice gives up the lease."""
     now = run.clock.time()
     batch = plan["batch_list"][number - 1]
     changes = {
@@ -112,9 +116,10 @@ def _mark_sent(run: Run, plan: dict[str, Any], number: int) -> None:
         "expires_at": run.expires_at,
     }  # fmt: skip
     if run.ledger.update(f"RUN#{run.run_id}", f"BATCH#{number:05d}", changes, "attribute_not_exists(#sent_at)"):
-        sent = run.ledger.add(f"RUN#{run.run_id}", "RUN", "batches_sent")
-        if sent >= plan["batches"]:
-            Lease.of(run).release(plan["plan_number"], run.run_id)
+        part = slice_of(plan, number)
+        sent = run.ledger.add(f"RUN#{run.run_id}", "RUN", "batches_sent" if part == 1 else f"batches_sent_of_{part}")
+        if is_sent(plan, part, sent):
+            Lease.of(run).release(plan["numbers"][part], run.run_id)
 
 
 class _BatchSender:

@@ -51,7 +51,10 @@ def sync_pipeline(kind: Kind, config: Settings) -> None:
     extracted = extract.partial(kind=kind.value).expand(source=sources)
     prepared = prepare.partial(kind=kind.value).expand(shard=shards)
     planned = plan(kind=kind.value)
-    uploaded = upload.override(pool=config.api.pool).partial(kind=kind.value).expand(batches=planned)
+    # A slice begins when the one before it is sent: what is not a night sends one after the other (see ``slices``).
+    at_once = None if kind is Kind.NIGHT else 1
+    sending = upload.override(pool=config.api.pool, max_active_tis_per_dagrun=at_once)
+    uploaded = sending.partial(kind=kind.value).expand(batches=planned)
     collected = collect_results(kind, trigger_rule=ALL_DONE)
     settled = settle.override(trigger_rule=ALL_DONE)(kind=kind.value)
     followed = StartFollowUp(task_id="start_follow_up", settle_task_id="settle")

@@ -43,6 +43,12 @@ def test_what_is_mapped(dags: dict[str, Any], dag_id: str) -> None:
     assert {task.task_id for task in dags[dag_id].tasks if task.is_mapped} == {"extract", "prepare", "upload"}
 
 
+def test_a_backfill_sends_one_slice_after_the_other(dags: dict[str, Any]) -> None:
+    """A night sends as many batches at once as the pool allows."""
+    at_once = {dag_id: dags[dag_id].get_task("upload").max_active_tis_per_dagrun for dag_id in SYNC}
+    assert at_once == {"nightly_catalog_sync": None, "backfill_catalog": 1}
+
+
 def test_the_hourly_job_only_collects(dags: dict[str, Any]) -> None:
     """``collect_upload_results`` collects, settles and tells; it plans nothing and sends Amazon nothing."""
     edges = {task.task_id: set(task.downstream_task_ids) for task in dags["collect_upload_results"].tasks}
