@@ -26,7 +26,7 @@ doubt* in the books. **When it is red**, the same advice holds as for `nightly_c
 
 from airflow.sdk import Param, dag
 
-from catalog_airflow.defaults import ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
+from catalog_airflow.defaults import ALERTED, ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
 from catalog_airflow.pipeline import sync_pipeline
 from catalog_sync.run import Kind
 from catalog_sync.settings import load
@@ -44,6 +44,7 @@ SETTINGS = load()
     is_paused_upon_creation=False,
     dagrun_timeout=DAGRUN_TIMEOUT,
     default_args=DEFAULT_ARGS,
+    **ALERTED,
     tags=[Tag.JUST_WALK_OUT, Tag.BY_HAND],
     params={
         "stores": Param(

@@ -6,7 +6,8 @@ results that came after a run had given up, or whose run was killed. It sends no
 It is safe beside a running sync: both record what they receive in the same ledger, and a run's end is judged by the
 ledger.
 
-Stores are told of what it settles, as they are by a night (docs/notices.md).
+Stores are told of what it settles, as they are by a night (docs/notices.md). It also looks at what may go wrong between
+runs, and tells people what has begun and what is over (`docs/alerts.md`).
 
 What it settles is booked as *late* under its own name and marked as belonging to the run that sent it; the books of
 that run are not rewritten.
@@ -18,7 +19,7 @@ itself.
 
 from airflow.sdk import CronTriggerTimetable, dag
 
-from catalog_airflow.defaults import ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
+from catalog_airflow.defaults import ALERTED, ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
 from catalog_airflow.pipeline import drain_pipeline
 
 
@@ -31,6 +32,7 @@ from catalog_airflow.pipeline import drain_pipeline
     allowed_run_types=ALLOWED_RUN_TYPES,
     dagrun_timeout=DAGRUN_TIMEOUT,
     default_args=DEFAULT_ARGS,
+    **ALERTED,
     tags=[Tag.JUST_WALK_OUT, Tag.SCHEDULED],
 )
 def collect_upload_results() -> None:

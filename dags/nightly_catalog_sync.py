@@ -39,13 +39,17 @@ and answer in `release_held_changes`, or mend the source: the next night derives
 **An alarm** in the note of a green run is about the notices, not the rows: none came, the queue was unsubscribed, or
 messages became dead letters. It names its runbook (`docs/runbooks/`).
 
+**Alerts** (`docs/alerts.md`) are judged by `account`, by a deadline, and when Airflow says that the run failed; each
+names its runbook.
+
 Clearing any task, even days later, is safe: nothing is sent twice knowingly and nothing old replaces something newer.
 Airflow's *backfill* is refused here, since sources only show today: use `backfill_catalog`.
 """
 
 from airflow.sdk import CronTriggerTimetable, Param, dag
 
-from catalog_airflow.defaults import ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
+from catalog_airflow.alerting import late
+from catalog_airflow.defaults import ALERTED, ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
 from catalog_airflow.pipeline import sync_pipeline
 from catalog_sync.run import Kind
 from catalog_sync.settings import load
@@ -62,6 +66,8 @@ SETTINGS = load()
     allowed_run_types=ALLOWED_RUN_TYPES,
     dagrun_timeout=DAGRUN_TIMEOUT,
     default_args=DEFAULT_ARGS,
+    deadline=late(SETTINGS),
+    **ALERTED,
     tags=[Tag.JUST_WALK_OUT, Tag.SCHEDULED],
     params={
         "stores": Param(

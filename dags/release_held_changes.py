@@ -27,7 +27,7 @@ All prices times a hundred, or a store's assortment gone, is a source to mend, n
 
 from airflow.sdk import Param, dag
 
-from catalog_airflow.defaults import ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
+from catalog_airflow.defaults import ALERTED, ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
 from catalog_airflow.release import release_pipeline
 
 
@@ -42,6 +42,7 @@ from catalog_airflow.release import release_pipeline
     is_paused_upon_creation=False,
     dagrun_timeout=DAGRUN_TIMEOUT,
     default_args=DEFAULT_ARGS,
+    **ALERTED,
     tags=[Tag.JUST_WALK_OUT, Tag.BY_HAND],
     params={
         "run": Param(

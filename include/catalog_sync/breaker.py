@@ -119,6 +119,11 @@ class Breaker:
         item = self._ledger.get(*self._key) or {}
         return _sentence(item) if "open_until" in item else ""
 
+    def since(self) -> float | None:
+        """Return since when the breaker is open (Unix seconds), or ``None``."""
+        item = self._ledger.get(*self._key) or {}
+        return float(item["since"]) if "open_until" in item else None
+
     def _worked(self, passage: Passage) -> None:
         if passage.probe is not None:
             if self._ledger.update(*self._key, _CLOSED, "#open_until = :mine", {"mine": passage.probe}):

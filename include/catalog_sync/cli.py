@@ -1,7 +1,7 @@
 """The command line: ``python -m catalog_sync COMMAND``, each command with ``--json``; ``--help`` lists them.
 
-Exit codes: 0 all is well; 1 the job is incomplete, or the checked file has rows that would be rejected; 2 the call, the
-configuration or the input is wrong.
+Exit codes: 0 all is well; 1 the job is incomplete, an alert is open, or the checked file has rows that would be
+rejected; 2 the call, the configuration or the input is wrong.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from catalog_sync import books, settings
+from catalog_sync.alerts import command as command_of_alerts
 from catalog_sync.clock import SystemClock, utc
 from catalog_sync.connections import EnvironmentConnections
 from catalog_sync.errors import CatalogSyncError, RetryLater
@@ -94,6 +95,8 @@ def parser() -> argparse.ArgumentParser:
 
     commands.add_parser("audit", help="verify the audit trail: who sent, approved, rejected and released what")
 
+    command_of_alerts.add_to(commands)
+
     dead = commands.add_parser("dead-letters", help="show the messages that nobody could act upon, or send them back")
     dead.add_argument("--redrive", action="store_true", help="send them back to the queue (default: only show them)")
     dead.add_argument("--why", default="", metavar="CODE", help="only those with this reason (default: all)")
@@ -134,6 +137,7 @@ def _check(args: argparse.Namespace, console: Console) -> int:
 
 
 def _job(args: argparse.Namespace, console: Console) -> int:
+    from catalog_sync.alerts.evaluate import after_run
     from catalog_sync.sync import sync
 
     clock = SystemClock()
@@ -161,6 +165,7 @@ def _job(args: argparse.Namespace, console: Console) -> int:
             status.update(f"{step}: {text}")
 
         made = sync(run, report)
+        after_run(run, made)
     if run.options.dry_run and args.json:
         _print_json({**made, "summary": run.plan["summary"], "lists": run.plan["lists"]})
     else:
@@ -254,6 +259,18 @@ def _audit(args: argparse.Namespace, console: Console) -> int:
     return INCOMPLETE if made.problems else OK
 
 
+def _alerts(args: argparse.Namespace, console: Console) -> int:
+    from catalog_sync.alerts.book import AlertBook
+
+    run, clock = Run.open(settings.load(args.config), EnvironmentConnections(), "alerts"), SystemClock()
+    made = command_of_alerts.run(args, AlertBook.of(run), run.settings, clock, _user())
+    if args.json:
+        _print_json(made)
+    else:
+        command_of_alerts.render(made, Console())
+    return INCOMPLETE if made["open"] else OK
+
+
 def _dead_letters(args: argparse.Namespace, console: Console) -> int:
     from catalog_sync.dead_letters import redrive
 
@@ -272,8 +289,7 @@ def _dead_letters(args: argparse.Namespace, console: Console) -> int:
 
 _JOBS = {
     "check": _check, "plan": _job, "sync": _job, "books": _books, "notices": _notices, "why": _why, "runs": _runs,
-    "audit": _audit,
-    "dead-letters": _dead_letters,
+    "audit": _audit, "alerts": _alerts, "dead-letters": _dead_letters,
 }  # fmt: skip
 
 

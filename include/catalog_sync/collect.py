@@ -97,6 +97,7 @@ class Collector:
         self.drains = run.asked.kind is Kind.COLLECT
         self.held_back = False
         self._looked_at = 0.0
+        self._noted_allowed = False
         if api is not None:
             self.api = api
         if inbox is not None:
@@ -246,6 +247,7 @@ class Collector:
             polled += 1
             self.attempts.polled(attempt, self.run.clock.time() + self._interval(attempt))
             if answer.verdict is Verdict.ACCEPTED:
+                self._note_allowed()
                 self.attempts.report(
                     attempt.ingestion_id,
                     State(answer.processing_status),
@@ -256,8 +258,16 @@ class Collector:
                 continue
             log.warning("Status of %s: %s: %s", attempt.ingestion_id, answer.verdict.value, answer.message)
             if answer.verdict is Verdict.FORBIDDEN:
+                self.alarms.refused("status", answer, self.run.clock.time())
+                self._noted_allowed = False
                 break
         return polled
+
+    def _note_allowed(self) -> None:
+        """Note once that Amazon answers us: a refusal that was noted before is over."""
+        if not self._noted_allowed:
+            self.alarms.allowed("status", self.run.clock.time())
+        self._noted_allowed = True
 
     def _measure(self, attempts: list[Attempt], now: float) -> None:
         """Tell the metrics what waits: now and then, since it asks SQS, and when nothing does any more."""

@@ -82,6 +82,11 @@ class DeadLetterQueue:
         url = sqs.get_queue_url(QueueName=str(policy["deadLetterTargetArn"]).rpartition(":")[2])["QueueUrl"]
         return cls(sqs, url, int(policy.get("maxReceiveCount", TRIES + 1)))
 
+    def waiting(self) -> int:
+        """Return about how many messages lie there."""
+        told = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["ApproximateNumberOfMessages"])
+        return int(told["Attributes"]["ApproximateNumberOfMessages"])
+
     def tries(self, why: Why) -> int:
         """Return after how many receipts a message is buried for this reason."""
         return self._last if why in PASSING else min(TRIES, self._last)
@@ -213,7 +218,7 @@ def _redrive(settings: Settings, sqs: Any, clock: Clock, why: str, limit: int, d
             f"results.queue = {settings.results.queue!r}: has no dead-letter queue; create both from "
             "include/cloudformation/catalog-sync.yaml"
         )
-    waiting = sqs.get_queue_attributes(QueueUrl=dead.url, AttributeNames=["ApproximateNumberOfMessages"])
+    waiting = dead.waiting()
     reasons: Counter[str] = Counter()
     matched: list[DeadLetter] = []
     kept: list[str] = []
@@ -239,7 +244,7 @@ def _redrive(settings: Settings, sqs: Any, clock: Clock, why: str, limit: int, d
     times = sorted(letter.sent_at for letter in matched)
     return Redrive(
         dry_run=dry_run,
-        waiting=int(waiting["Attributes"]["ApproximateNumberOfMessages"]),
+        waiting=waiting,
         seen=reasons.total(),
         matched=len(matched),
         sent_back=sent_back,

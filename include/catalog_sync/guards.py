@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from catalog_sync.fields import NO_STORE
 
 if TYPE_CHECKING:
-    from catalog_sync.settings import Guards, Limit
+    from catalog_sync.settings import Guards
+    from catalog_sync.settings_parts import Limit
 
 #: Stands for all stores together.
 EVERYWHERE = ""

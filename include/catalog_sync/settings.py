@@ -15,22 +15,20 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from catalog_sync.alerts.settings import AlertSettings
 from catalog_sync.durations import Duration
 from catalog_sync.errors import Misconfigured, shorten
 from catalog_sync.fields import TARGETS
 from catalog_sync.notify_settings import Notify
+from catalog_sync.settings_parts import Frozen, Limit
 
 #: Where the configuration lies unless ``CATALOG_CONFIG`` names another file.
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "config" / "catalog.yaml"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Stores(_Frozen):
+class Stores(Frozen):
     """Where the list of stores comes from: a CSV with a ``store_id`` column, a query, or the ids themselves."""
 
     file: str | None = None
@@ -46,14 +44,14 @@ class Stores(_Frozen):
         return self
 
 
-class Ledger(_Frozen):
+class Ledger(Frozen):
     """The DynamoDB table that holds batches, attempts, the lease and the rate tickets."""
 
     table: str = "CatalogUploads"
     keep: Duration = timedelta(days=400)
 
 
-class Results(_Frozen):
+class Results(Frozen):
     """How results are awaited. Durations are real time."""
 
     queue: str
@@ -84,7 +82,7 @@ class Results(_Frozen):
         return self
 
 
-class BreakerSettings(_Frozen):
+class BreakerSettings(Frozen):
     """When nobody calls Amazon: after so many failures in a row, for ``pause``, doubled at each probe that fails."""
 
     failures: int = Field(default=5, ge=1)
@@ -98,7 +96,7 @@ class BreakerSettings(_Frozen):
         return self
 
 
-class Api(_Frozen):
+class Api(Frozen):
     """Amazon's Catalog API. Limits: 10 requests/s, 10,000 items (``catalog_validations``); bytes are our bound."""
 
     conn_id: str = "catalog_api"
@@ -111,15 +109,7 @@ class Api(_Frozen):
     breaker: BreakerSettings = BreakerSettings()
 
 
-class Limit(_Frozen):
-    """Too much: over ``percent``, or over ``max_rows`` where given; fewer than ``min_rows`` rows are never too much."""
-
-    percent: float = Field(gt=0, le=100)
-    min_rows: int = Field(default=50, ge=1)
-    max_rows: int | None = Field(default=None, ge=1)
-
-
-class StoreLimits(_Frozen):
+class StoreLimits(Frozen):
     """What may change at once in one store."""
 
     changed: Limit = Limit(percent=25, min_rows=50)
@@ -128,7 +118,7 @@ class StoreLimits(_Frozen):
     rejected: Limit = Limit(percent=20, min_rows=50)
 
 
-class TotalLimits(_Frozen):
+class TotalLimits(Frozen):
     """What may change at once in all stores together."""
 
     changed: Limit = Limit(percent=15, min_rows=200)
@@ -137,7 +127,7 @@ class TotalLimits(_Frozen):
     rejected: Limit = Limit(percent=10, min_rows=200)
 
 
-class Guards(_Frozen):
+class Guards(Frozen):
     """When a plan changes too much at once: that part of it is held.
 
     ``price_move``: the percentage beyond which a price counts as moved, up or down; ``source``: by how much a source
@@ -150,7 +140,7 @@ class Guards(_Frozen):
     source: Limit = Limit(percent=20, min_rows=100)
 
 
-class Schedule(_Frozen):
+class Schedule(Frozen):
     """When the nightly sync runs, in the retailer's own time zone."""
 
     at: str = "02:30"
@@ -179,7 +169,7 @@ class Schedule(_Frozen):
         return f"{int(minute)} {int(hour)} * * *"
 
 
-class Expression(_Frozen):
+class Expression(Frozen):
     """A mapping target computed by a SQL expression over the source's columns."""
 
     expression: str
@@ -195,7 +185,7 @@ def _known_targets(mapping: Mapping) -> Mapping:
     return mapping
 
 
-class _Source(_Frozen):
+class _Source(Frozen):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
     #: A source older than this is stale.
     fresh_within: Duration | None = None
@@ -257,7 +247,7 @@ class PythonSourceSettings(_Source):
 SourceSettings = SqlSourceSettings | FileSourceSettings | HttpSourceSettings | PythonSourceSettings
 
 
-class MergeSettings(_Frozen):
+class MergeSettings(Frozen):
     """Which source wins a field that several give: ``precedence`` for all, ``fields`` for single ones. First wins."""
 
     precedence: tuple[str, ...] = ()
@@ -272,7 +262,7 @@ class OnViolation(StrEnum):
     WARN = "warn"
 
 
-class Rule(_Frozen):
+class Rule(Frozen):
     """Settings of one contract rule; unset means the rule's default."""
 
     on_violation: OnViolation | None = None
@@ -283,14 +273,14 @@ class Rule(_Frozen):
     ambiguous: Literal["EAN8", "UPC"] | None = None
 
 
-class AwsSettings(_Frozen):
+class AwsSettings(Frozen):
     """The connection and region of our own S3, SQS and DynamoDB."""
 
     conn_id: str = "aws_default"
     region: str = "us-east-1"
 
 
-class Settings(_Frozen):
+class Settings(Frozen):
     """Everything that says what a deployment is. ``base`` is the folder of the file, for relative paths."""
 
     retailer: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
@@ -307,6 +297,7 @@ class Settings(_Frozen):
     rules: dict[str, Rule] = Field(default_factory=dict)
     guards: Guards = Guards()
     notify: Notify = Notify()
+    alerts: AlertSettings = AlertSettings()
     #: Shards of whole stores are packed up to about this many rows; it bounds a prepare task's memory.
     shard_rows: int = Field(default=300_000, ge=1)
     base: Path = Path()
@@ -322,6 +313,16 @@ class Settings(_Frozen):
         if unknown:
             raise ValueError(f"unknown rule(s) {', '.join(unknown)}; known: {', '.join(Code)}")
         return rules
+
+    @model_validator(mode="after")
+    def _known_routes(self) -> Settings:
+        for severity, route in self.alerts.routes.items():
+            if unknown := sorted(set(route) - set(self.notify.channels)):
+                known = ", ".join(self.notify.channels) or "none"
+                raise ValueError(
+                    f"alerts.routes.{severity.value}: {unknown[0]!r} is not among notify.channels ({known})"
+                )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

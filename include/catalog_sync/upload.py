@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential_jitter
 
+from catalog_sync.alarms import Alarms
 from catalog_sync.api.client import CatalogApi
 from catalog_sync.api.outcomes import Answer, Verdict
 from catalog_sync.attempts import Attempt, AttemptKey, Attempts, State
@@ -212,7 +213,9 @@ class _BatchSender:
         return [(start, middle), (middle, stop)]
 
     def _halt(self, answer: Answer) -> None:
-        self.attempts.halt(self.run.run_id, answer.message, self.run.clock.time() + HALT_SECONDS)
+        now = self.run.clock.time()
+        Alarms.of(self.run).refused("upload", answer, now)
+        self.attempts.halt(self.run.run_id, answer.message, now + HALT_SECONDS)
         raise Misconfigured(
             f"Amazon refuses us (403): {answer.message}. Sending is halted; results are still collected"
         )

@@ -6,6 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from catalog_airflow import alerting
 from catalog_airflow.listeners import TAG
 from catalog_airflow.retry import ByRecovery
 
@@ -36,3 +37,6 @@ DAGRUN_TIMEOUT = timedelta(hours=20)
 #: What may start a run. Not Airflow's own backfill: a past night cannot be synced again, since sources only show today.
 #: ``backfill_catalog`` sends chosen stores or SKUs again instead. Follow-up runs are ``operator_triggered``.
 ALLOWED_RUN_TYPES = ("scheduled", "manual", "operator_triggered")
+
+#: What Airflow tells of a run's end, for alerts.
+ALERTED: dict[str, Any] = {"on_failure_callback": alerting.run_failed, "on_success_callback": alerting.run_succeeded}

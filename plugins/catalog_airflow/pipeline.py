@@ -67,8 +67,10 @@ def sync_pipeline(kind: Kind, config: Settings) -> None:
 
 def drain_pipeline() -> None:
     """Put the collecting for runs that have ended into the DAG that is being defined."""
-    kind = Kind.COLLECT.value
-    collect_results(Kind.COLLECT) >> settle(kind=kind) >> send_notices(kind=kind)
+    kind, collected = Kind.COLLECT.value, collect_results(Kind.COLLECT)
+    collected >> settle(kind=kind) >> send_notices(kind=kind)
+    # A leaf beside another one: looking at alerts makes no failed collecting green.
+    collected >> tell_alerts(kind=kind)
 
 
 def collect_results(kind: Kind, **kwargs: Any) -> CollectResultsSensor:
@@ -157,20 +159,31 @@ def account(kind: str) -> dict[str, Any]:
     from catalog_sync import books
     from catalog_sync.account import account as stage
     from catalog_sync.account import check
+    from catalog_sync.alerts.evaluate import after_run
 
     context: Any = get_current_context()
-    made = stage(open_run(Kind(kind)))
+    run = open_run(Kind(kind))
+    made = stage(run)
     log.info("Books of run %s\n\n%s\n", made["run_id"], books.as_markdown(made))
     for remark in books.remarks(made):
         log.info("%s", remark)
     for problem in made["problems"]:
         log.error("%s", problem)
     context["ti"].xcom_push(SUMMARY, summary_of(made))
+    after_run(run, made)
     check(made)
     counts = {"run_id": made["run_id"], **made["plan"], **made["total"]}
     if not made["dry_run"]:
         context["outlet_events"][CATALOG_SYNCED].add(CATALOG, extra=counts)
     return {"state": made["state"], **counts}
+
+
+@task(trigger_rule=ALL_DONE)
+def tell_alerts(kind: str) -> dict[str, int]:
+    """Look at what may go wrong between runs, and tell people what has begun, still holds, or is over."""
+    from catalog_sync.alerts.evaluate import hourly
+
+    return hourly(open_run(Kind(kind)))
 
 
 @task

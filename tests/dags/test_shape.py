@@ -50,9 +50,18 @@ def test_a_backfill_sends_one_slice_after_the_other(dags: dict[str, Any]) -> Non
 
 
 def test_the_hourly_job_only_collects(dags: dict[str, Any]) -> None:
-    """``collect_upload_results`` collects, settles and tells; it plans nothing and sends Amazon nothing."""
+    """``collect_upload_results`` collects, settles and tells; it plans nothing and sends Amazon nothing.
+
+    Whatever becomes of the collecting, alerts are looked at; a failed collecting fails the run all the same.
+    """
     edges = {task.task_id: set(task.downstream_task_ids) for task in dags["collect_upload_results"].tasks}
-    assert edges == {"collect_results": {"settle"}, "settle": {"send_notices"}, "send_notices": set()}
+    assert edges == {
+        "collect_results": {"settle", "tell_alerts"}, "settle": {"send_notices"}, "send_notices": set(),
+        "tell_alerts": set(),
+    }  # fmt: skip
+    rules = {task.task_id: task.trigger_rule for task in dags["collect_upload_results"].tasks}
+    assert (rules["settle"], rules["send_notices"]) == (TriggerRule.ALL_SUCCESS, TriggerRule.ALL_SUCCESS)
+    assert rules["tell_alerts"] == TriggerRule.ALL_DONE
 
 
 def test_a_release_is_a_question_and_what_follows(dags: dict[str, Any]) -> None:

@@ -193,7 +193,7 @@ def test_the_hourly_job_settles_what_a_killed_run_left(nights: Nights) -> None:
         prepare(run, shard)
     upload(run, plan(run)["groups"][0])
     nights.run("collect_upload_results")
-    stages = ("collect_results", "settle", "send_notices")
+    stages = ("collect_results", "settle", "send_notices", "tell_alerts")
     assert (nights.state, nights.tasks) == ("success", {stage: {"success"} for stage in stages})
     assert counts(nights.run()) == {"read": 2, "unchanged": 2}
 

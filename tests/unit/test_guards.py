@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from catalog_sync.guards import EVERYWHERE, judge, too_many
-from catalog_sync.settings import Guards, Limit
+from catalog_sync.settings import Guards
+from catalog_sync.settings_parts import Limit
 
 LOOSE = {name: {"percent": 100} for name in ("changed", "new", "prices", "rejected")}
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from catalog_local.template import Resolver, load
+from catalog_sync.alerts.heartbeat import METRIC, NAMESPACE
+from catalog_sync.alerts.kinds import ABOUT, Kind
 from catalog_sync.dead_letters import TRIES
 from catalog_sync.errors import Misconfigured
 
@@ -80,7 +82,29 @@ def test_the_role_may_call_three_paths_and_nothing_on_everything() -> None:
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         assert not any("*" in action for action in actions)
-        assert not any(resource == "*" for resource in resources)
+        # Metrics have no resources: what the role may put is bound to a namespace instead.
+        bound = statement.get("Condition") == {"StringEquals": {"cloudwatch:namespace": NAMESPACE}}
+        assert bound or not any(resource == "*" for resource in resources)
+
+
+def test_the_only_metric_that_workers_may_put_is_the_heartbeat() -> None:
+    """Nothing but PutMetricData is allowed on everything, and only in the namespace of the heartbeat."""
+    (policy,) = resolver().properties("WorkerRole")["Policies"]
+    [everywhere] = [one for one in policy["PolicyDocument"]["Statement"] if one["Resource"] == "*"]
+    assert (everywhere["Sid"], everywhere["Action"]) == ("PutTheHeartbeat", "cloudwatch:PutMetricData")
+
+
+def test_the_dead_mans_switch_watches_the_heartbeat_that_is_sent() -> None:
+    """A night without its metric is an alarm, and so is one in which nothing could send any."""
+    alarm = resolver(AlarmEmail="ops@example.com").properties("NoRunAlarm")
+    assert (alarm["Namespace"], alarm["MetricName"]) == (NAMESPACE, METRIC)
+    assert alarm["Dimensions"] == [{"Name": "Retailer", "Value": "acme"}]
+    assert (alarm["TreatMissingData"], alarm["ComparisonOperator"]) == ("breaching", "LessThanThreshold")
+    # More than a day, since no night ends at the minute at which the last one did; less than two nights.
+    hours = alarm["Period"] * alarm["EvaluationPeriods"] / 3600
+    assert (24 < hours < 48, alarm["DatapointsToAlarm"]) == (True, alarm["EvaluationPeriods"])
+    assert alarm["Period"] >= 3600  # AWS, PutMetricAlarm: shorter periods look back over one day at most
+    assert f"docs/runbooks/{ABOUT[Kind.NO_RUN].runbook}" in alarm["AlarmDescription"]
 
 
 def test_workers_may_bury_messages_and_bring_them_back() -> None:
@@ -140,9 +164,9 @@ def test_an_external_id_is_asked_for_when_it_is_given() -> None:
 
 def test_alarms_exist_only_for_somebody() -> None:
     """The alarms and their topic are part of the stack only when an address is given."""
-    alarms = ("AlarmTopic", "DeadLetterAlarm", "UnreadQueueAlarm")
-    assert [resolver().wanted(name) for name in alarms] == [False] * 3
-    assert [resolver(AlarmEmail="ops@example.com").wanted(name) for name in alarms] == [True] * 3
+    alarms = ("AlarmTopic", "DeadLetterAlarm", "UnreadQueueAlarm", "NoRunAlarm")
+    assert [resolver().wanted(name) for name in alarms] == [False] * 4
+    assert [resolver(AlarmEmail="ops@example.com").wanted(name) for name in alarms] == [True] * 4
 
 
 def test_a_function_that_is_not_known_is_named() -> None:

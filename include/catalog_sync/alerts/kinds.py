@@ -73,7 +73,7 @@ ABOUT: Mapping[Kind, About] = {
     Kind.ROWS_HELD: About(_TODAY, "Changes are held and wait for a person", "rows-held.md"),
     Kind.SOURCE_STALE: About(_TODAY, "A source is stale", "source-stale.md", "source"),
     Kind.SOURCE_SHORT: About(_TODAY, "A source is short or empty", "source-short.md", "source"),
-    Kind.STORE_EMPTY: About(_TODAY, "A store has no rows any more", "store-empty.md", "store"),
+    Kind.STORE_EMPTY: About(_TODAY, "Stores have no rows any more", "store-empty.md"),
     Kind.ROWS_REFUSED: About(_TODAY, "Amazon refused many rows", "rows-refused.md"),
     Kind.BATCH_REFUSED: About(_TODAY, "A batch was refused whole", "batch-refused.md"),
     Kind.UPLOADS_FAILED: About(_TODAY, "Uploads failed at Amazon", "uploads-failed.md"),

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from catalog_sync import notify_settings, settings
 from catalog_sync.durations import parse_duration
 from catalog_sync.errors import Misconfigured
+from catalog_sync.settings_parts import Frozen
 
 ROOT = Path(__file__).resolve().parents[3]
 MINIMAL: dict[str, Any] = {
@@ -93,13 +94,18 @@ def test_durations(text: str, seconds: float) -> None:
 
 def _models(model: type[BaseModel]) -> list[type[BaseModel]]:
     named = [*vars(settings).values(), *vars(notify_settings).values()]
-    return [model, *(sub for sub in named if isinstance(sub, type) and issubclass(sub, BaseModel))]
+    known = [sub for sub in named if isinstance(sub, type) and issubclass(sub, BaseModel)]
+    return [model, *known, *Frozen.__subclasses__()]
+
+
+def _names(model: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in model.model_fields.items()}
 
 
 def test_every_key_is_documented() -> None:
     """A setting that docs/configuration.md does not name in code quotes does not exist for its users."""
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    keys = {key for model in _models(settings.Settings) for key in model.model_fields} - {"base"}
+    keys = {key for model in _models(settings.Settings) for key in _names(model)} - {"base"}
     missing = sorted(key for key in keys if not re.search(rf"`{key}`|`{key}:|{{{key}:", page))
     assert missing == []
 

@@ -1,0 +1,88 @@
+"""When alerts are judged: after each run, every hour, and when a run failed, is late, or went well."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from catalog_sync.alerts.book import AlertBook, Finding
+from catalog_sync.alerts.findings import judge
+from catalog_sync.alerts.heartbeat import beat
+from catalog_sync.alerts.kinds import Kind
+from catalog_sync.alerts.telling import tell
+from catalog_sync.alerts.watch import watch
+from catalog_sync.errors import shorten
+
+if TYPE_CHECKING:
+    from catalog_sync.run import Run
+
+log = logging.getLogger(__name__)
+
+
+def after_run(run: Run, books: dict[str, Any], sqs: Any = None) -> None:
+    """Judge a run that was accounted for, tell what is due, and let the heart beat; never raises.
+
+    A dry run is not judged.
+
+    :param books: what ``account`` has returned.
+    :param sqs: the client of the queues, by default that of the deployment.
+    """
+    if books["dry_run"]:
+        return
+    try:
+        book = AlertBook.of(run)
+        if book.is_latest(run.options.kind.value, float(books["started_at"])):
+            judged = judge(run, books)
+            book.judge(judged.findings, judged.kinds, run.run_id)
+    except Exception as error:  # what is known of the rows stands in the books; alerts must not take it down
+        log.exception("The alerts of run %s cannot be judged: %s", run.run_id, type(error).__name__)
+    hourly(run, sqs)
+    beat(run, books)
+
+
+def hourly(run: Run, sqs: Any = None) -> dict[str, int]:
+    """Judge what holds between runs, and tell what is due; never raises.
+
+    :returns: how many messages said that an alert began, still holds, or is over.
+    """
+    try:
+        book, judged = AlertBook.of(run), watch(run, sqs)
+        book.judge(judged.findings, judged.kinds, run.run_id)
+        return tell(run)
+    except Exception as error:
+        log.exception("Alerts cannot be told: %s", type(error).__name__)
+        return {}
+
+
+def run_failed(run: Run, dag_id: str, why: str) -> None:
+    """Take note that a run failed and tell it, unless its books tell what is missing; a failed run is late no more.
+
+    :param run: the run as the ledger knows it.
+    :param dag_id: which DAG's run it was.
+    :param why: what Airflow says.
+    """
+    book = AlertBook.of(run)
+    book.over(Kind.RUN_LATE, dag_id)
+    if not run.lake.exists(run.key("books-incomplete.json")):
+        what = f"run {run.run_id} of {dag_id} failed, and has no books that say what is missing: {shorten(why, 200)}"
+        book.raise_(Finding(Kind.RUN_FAILED, what, dag_id), run.run_id)
+    tell(run)
+
+
+def run_late(run: Run, dag_id: str, since: float) -> None:
+    """Take note that a run is late and tell it.
+
+    :param since: when the run was queued (Unix seconds).
+    """
+    hours = run.settings.alerts.late.total_seconds() / 3600
+    what = f"run {run.run_id} of {dag_id} has not ended {hours:g} hours after it was queued"
+    AlertBook.of(run).raise_(Finding(Kind.RUN_LATE, what, dag_id, since), run.run_id)
+    tell(run)
+
+
+def run_succeeded(run: Run, dag_id: str) -> None:
+    """Take note that a run of the DAG went well: it fails and is late no more."""
+    book = AlertBook.of(run)
+    ended = [book.over(kind, dag_id) for kind in (Kind.RUN_FAILED, Kind.RUN_LATE)]
+    if any(ended):
+        tell(run)
