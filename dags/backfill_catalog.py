@@ -21,7 +21,8 @@ at the log of `plan`; then the same with Dry run unticked.
 
 One run sends at a time. When the nightly sync is sending, `plan` waits for it. A long backfill gives way after each
 slice of 50 batches (one `upload` task): a night that waits goes first, and what it has read later is left to it, *in
-doubt* in the books. **When it is red**, the same advice holds as for `nightly_catalog_sync`; its page has the list.
+doubt* in the books. **When it is red**, the same advice holds as for `nightly_catalog_sync`; its page has the list,
+and `docs/backfill.md` has more.
 """
 
 from airflow.sdk import Param, dag

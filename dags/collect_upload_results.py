@@ -14,7 +14,7 @@ that run are not rewritten.
 
 **When it is red**: the log of `collect_results` names the queue, permission or connection. Notices stay in the queue
 (SQS keeps them for 4 days by default), and report links can be asked for anew, so a red night here loses nothing by
-itself.
+itself. Alarms about notices are in `docs/runbooks/lost-subscription.md` and `docs/runbooks/unsubscribed.md`.
 """
 
 from airflow.sdk import CronTriggerTimetable, dag

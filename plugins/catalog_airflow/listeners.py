@@ -23,6 +23,8 @@ TAG = "just-walk-out"
 SUMMARY = "summary"
 #: Airflow's limit on a note, in characters.
 NOTE_LIMIT = 1000
+#: What a note that was cut ends with.
+REST = "\n\n… the rest is in the log of `account`."
 
 
 @hookimpl
@@ -81,9 +83,18 @@ def _fail(dag_run: DagRun, absent: list[str]) -> None:
 def _note_summary(dag_run: DagRun) -> None:
     try:
         if _is_ours(dag_run) and (summary := _summary(dag_run)):
-            dag_run.note = summary[:NOTE_LIMIT]
+            dag_run.note = shortened(summary)
     except Exception:
         log.exception("Cannot note how run %s ended", dag_run.run_id)
+
+
+def shortened(summary: str) -> str:
+    """Return the summary as a note may hold it: a long one ends with a whole sentence, and says where the rest is."""
+    if len(summary) <= NOTE_LIMIT:
+        return summary
+    kept = summary[: NOTE_LIMIT - len(REST)]
+    ends = [kept.rfind(end) + len(end.rstrip()) for end in (". ", ".\n", "\n\n") if end in kept]
+    return kept[: max(ends, default=len(kept))].rstrip() + REST
 
 
 def _summary(dag_run: DagRun) -> str:

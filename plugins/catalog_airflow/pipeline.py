@@ -29,7 +29,8 @@ from catalog_airflow.listeners import SUMMARY
 from catalog_airflow.operators import StartFollowUp
 from catalog_airflow.release import AskForRelease
 from catalog_airflow.sensors import CollectResultsSensor
-from catalog_sync.run import Kind
+from catalog_airflow.tasks import catalog_task, plan_task, show_plan, tell
+from catalog_sync.run import Kind, Run
 from catalog_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -78,13 +79,17 @@ def collect_results(kind: Kind, **kwargs: Any) -> CollectResultsSensor:
     return CollectResultsSensor(task_id="collect_results", kind=kind, **kwargs)
 
 
-@task(execution_timeout=timedelta(hours=3), map_index_template="{{ label }}")
+@catalog_task(execution_timeout=timedelta(hours=3), map_index_template="{{ label }}")
 def extract(source: str, kind: str) -> Any:
     """Read one source, map and transform its rows, and write them to the lake by store."""
     label(source)
     from catalog_sync.extract import extract as stage
 
-    return stage(open_run(Kind(kind)), source)
+    run = open_run(Kind(kind))
+    made = stage(run, source)
+    rows = {f"extract/{source}": made["rows"]}
+    tell(run_id=run.run_id, lake=run.lake.uri, sources={source: made["read"]}, outputs=rows)
+    return made
 
 
 @task
@@ -104,7 +109,7 @@ def prepare(shard: dict[str, Any], kind: str) -> Any:
     return stage(open_run(Kind(kind)), shard)
 
 
-@task(retries=UPLOAD_RETRIES, execution_timeout=timedelta(hours=3))
+@plan_task(retries=UPLOAD_RETRIES, execution_timeout=timedelta(hours=3))
 def plan(kind: str) -> Any:
     """Decide what is sent, cut it into batches, and take the lease that lets this run send.
 
@@ -116,13 +121,18 @@ def plan(kind: str) -> Any:
     # Airflow refuses a longer list than this, and the run with it.
     run = open_run(Kind(kind))
     made = stage(run, max_groups=conf.getint("core", "max_map_length"))
-    log.info("Plan of run %s\n\n%s\n", run.run_id, run.lake.get(run.key("plan.md")).decode())
+    shown = run.lake.get(run.key("plan.md")).decode()
+    log.info("Plan of run %s\n\n%s\n", run.run_id, shown)
+    show_plan(shown)
     context: Any = get_current_context()
     context["ti"].xcom_push("plan", {key: value for key, value in made.items() if key != "groups"})
+    numbers = {key: made[key] for key in ("plan_number", "plan_hash")}
+    read = [f"extract/{source.name}" for source in run.settings.sources]
+    tell(run_id=run.run_id, lake=run.lake.uri, inputs=read, outputs={"plan": made["rows"]}, **numbers)
     return made["groups"]
 
 
-@task(retries=UPLOAD_RETRIES, execution_timeout=timedelta(hours=3), map_index_template="{{ label }}")
+@catalog_task(retries=UPLOAD_RETRIES, execution_timeout=timedelta(hours=3), map_index_template="{{ label }}")
 def upload(batches: list[int], kind: str) -> Any:
     """Send some batches. Each request is recorded before it is made and takes a ticket (10 a second in all)."""
     label(f"batch {batches[0]}" if len(batches) == 1 else f"batches {batches[0]}–{batches[-1]}")
@@ -131,7 +141,7 @@ def upload(batches: list[int], kind: str) -> Any:
     return stage(open_run(Kind(kind)), batches)
 
 
-@task(execution_timeout=timedelta(hours=3))
+@catalog_task(execution_timeout=timedelta(hours=3))
 def settle(kind: str) -> Any:
     """Make what Amazon's reports say the acknowledged catalog, late results of earlier runs included."""
     run = open_run(Kind(kind))
@@ -153,7 +163,7 @@ def send_notices(kind: str) -> Any:
     return stage(run)
 
 
-@task(trigger_rule=ALL_DONE, outlets=[CATALOG_SYNCED])
+@catalog_task(trigger_rule=ALL_DONE, outlets=[CATALOG_SYNCED])
 def account(kind: str) -> dict[str, Any]:
     """Print the books and check them. This task is the only leaf: it fails the run when anything is missing."""
     from catalog_sync import books
@@ -164,6 +174,7 @@ def account(kind: str) -> dict[str, Any]:
     context: Any = get_current_context()
     run = open_run(Kind(kind))
     made = stage(run)
+    tell_books(run, made)
     log.info("Books of run %s\n\n%s\n", made["run_id"], books.as_markdown(made))
     for remark in books.remarks(made):
         log.info("%s", remark)
@@ -208,6 +219,15 @@ def redrive() -> dict[str, Any]:
         log.info("%s", ", ".join(f"{key}={value}" for key, value in letter.items()))
     context["ti"].xcom_push(SUMMARY, f"{'**dry run** ' if made.dry_run else ''}{made.summary}")
     return {key: value for key, value in made.as_dict().items() if key != "sample"}
+
+
+def tell_books(run: Run, made: dict[str, Any]) -> None:
+    """Tell lineage what the books say; it is told whether or not they are complete."""
+    rows = {column: count for column, count in made["total"].items() if count}
+    acknowledged = None if made["dry_run"] else made["total"]["acknowledged"]
+    facts = {"run_id": run.run_id, "lake": run.lake.uri, "inputs": ["plan"], "state": made["state"], "rows": rows}
+    numbers = {key: made["plan"].get(key) for key in ("plan_number", "plan_hash")}
+    tell(catalog=acknowledged, **facts, **numbers)
 
 
 def summary_of(made: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from airflow.sdk import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from catalog_airflow.context import open_run
+from catalog_airflow.links import LINKS
 from catalog_airflow.triggers import ResultsTrigger
 from catalog_sync import errors
 from catalog_sync.run import Kind
@@ -26,6 +27,8 @@ class CollectResultsSensor(BaseSensorOperator):
 
     :param kind: the kind of run; a ``collect`` run drains the queue for every run.
     """
+
+    operator_extra_links = LINKS
 
     def __init__(self, *, kind: Kind, **kwargs: Any) -> None:
         super().__init__(**kwargs)
