@@ -1,11 +1,11 @@
-"""The domain's metrics through Airflow's own, to whatever Airflow is configured to send its to."""
+"""The domain's metrics and spans through Airflow's own, to whatever Airflow is configured to send its to."""
 
 from __future__ import annotations
 
 from airflow.sdk.configuration import conf
 from airflow.sdk.observability import stats
 
-from catalog_sync import metrics
+from catalog_sync import metrics, tracing
 
 #: Any of these options of ``[metrics]`` makes Airflow send its metrics.
 _SWITCHES = ("statsd_on", "statsd_datadog_enabled", "otel_on")
@@ -28,9 +28,16 @@ class AirflowMetrics:
 
 
 def install() -> None:
-    """Let the domain's metrics of this process go to Airflow's, if Airflow sends any."""
-    if metrics.wanted() or not any(conf.getboolean("metrics", switch) for switch in _SWITCHES):
-        return
+    """Let the domain's metrics and spans of this process go to Airflow's, if Airflow sends any."""
+    if not metrics.wanted() and any(conf.getboolean("metrics", switch) for switch in _SWITCHES):
+        _install_metrics()
+    if conf.getboolean("traces", "otel_on"):
+        from opentelemetry import trace
+
+        tracing.trace_with(trace.get_tracer("catalog_sync"))
+
+
+def _install_metrics() -> None:
     from airflow.sdk.observability.metrics import stats_utils
 
     # A task's process has done so. The triggerer's has not: it initialises its own copy of the module only.

@@ -23,7 +23,7 @@ KEY = SimpleNamespace(dag_id="nightly_catalog_sync", run_id="manual__2026-11-23T
 
 @pytest.mark.parametrize("dag_id", SYNC)
 def test_tasks_link_to_their_run(dags: dict[str, Any], dag_id: str) -> None:
-    """The Catalog page and the lake, on each task that sends or judges; also as the API server knows the DAG: written."""
+    """The Catalog page and the lake, on each task that sends or judges, as the API server knows the DAG: written."""
     written = DagSerialization.from_dict(DagSerialization.to_dict(dags[dag_id]))
     for task_id in LINKED:
         assert set(written.get_task(task_id).extra_links) == {"Catalog page", "Files in the lake"}, task_id

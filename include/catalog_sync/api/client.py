@@ -33,6 +33,7 @@ from catalog_sync.clock import Clock
 from catalog_sync.errors import CatalogSyncError, Misconfigured, shorten
 from catalog_sync.measures import LATENCY, REQUESTS, THROTTLED
 from catalog_sync.tickets import Tickets
+from catalog_sync.tracing import span
 from catalog_sync.web import is_secure
 
 if TYPE_CHECKING:
@@ -206,15 +207,18 @@ class CatalogApi:
             self._breaker.give_back(passage)
             message = f"{sent_at - not_after:.0f} s too late: this host was suspended or very slow; nothing was sent"
             return answer(Verdict.NOT_SENT, message=message, sent_at=sent_at)
-        try:
-            status, headers, data = self._post(url, body, prepared.headers(url), sent_at)
-        except httpx.HTTPError as error:
-            sent = not isinstance(error, _NOTHING_SENT)
-            verdict = Verdict.AMBIGUOUS if sent else Verdict.NOT_SENT
-            outcome = answer(verdict, message=_transport_message(error, url, sent))
-        else:
-            outcome = classify(status, headers, data, self._clock.time())
-        outcome = replace(outcome, sent_at=sent_at, latency=self._clock.time() - sent_at)
+        with span(f"catalog {operation}") as traced:
+            try:
+                status, headers, data = self._post(url, body, prepared.headers(url), sent_at)
+            except httpx.HTTPError as error:
+                sent = not isinstance(error, _NOTHING_SENT)
+                verdict = Verdict.AMBIGUOUS if sent else Verdict.NOT_SENT
+                outcome = answer(verdict, message=_transport_message(error, url, sent))
+            else:
+                outcome = classify(status, headers, data, self._clock.time())
+            outcome = replace(outcome, sent_at=sent_at, latency=self._clock.time() - sent_at)
+            traced.say(bytes=len(body), http_status=outcome.http_status, verdict=outcome.verdict.value,
+                       ingestion_id=outcome.ingestion_id or None)  # fmt: skip
         self._breaker.tell(passage, outcome)
         outcome = self._with_other_credentials(outcome)
         _measure(operation, outcome)
