@@ -43,6 +43,24 @@ class LakeLink(BaseOperatorLink):
         return lake_address(settings.load(), f"runs/{name}/{FOLDERS.get(ti_key.task_id, '')}")
 
 
+class RunbookLink(BaseOperatorLink):
+    """What to do when the task is red: the runbook of the alert that most likely follows."""
+
+    name = "Runbook"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address of the page below ``alerts.runbooks``; empty while that is a folder."""
+        from catalog_sync import settings
+        from catalog_sync.alerts.kinds import Kind, runbook
+
+        base = settings.load().alerts.runbooks
+        if not base.startswith(("https://", "http://")):
+            return ""
+        return runbook(Kind(RUNBOOKS.get(ti_key.task_id, "RUN_FAILED")), base)
+
+
+#: The alert that most likely follows when a task is red; ``RUN_FAILED`` for those that are not here.
+RUNBOOKS = {"upload": "RUN_INCOMPLETE", "collect_results": "UPLOADS_STUCK", "account": "RUN_INCOMPLETE"}
 #: The folder below the run's in which a task's work lies.
 FOLDERS = {"upload": "batches/", "collect_results": "reports/"}
 
@@ -64,4 +82,4 @@ def lake_address(settings: Settings, prefix: str) -> str:
 
 
 #: What tasks that send, collect and account show.
-LINKS = (CatalogPageLink(), LakeLink())
+LINKS = (CatalogPageLink(), LakeLink(), RunbookLink())

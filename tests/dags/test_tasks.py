@@ -11,9 +11,10 @@ import pytest
 from airflow.serialization.serialized_objects import DagSerialization
 
 from catalog_airflow import tasks
-from catalog_airflow.links import CatalogPageLink, LakeLink, lake_address
+from catalog_airflow.links import CatalogPageLink, LakeLink, RunbookLink, lake_address
 from catalog_airflow.listeners import NOTE_LIMIT, shortened
 from catalog_airflow.pipeline import summary_of
+from catalog_sync.alerts.kinds import ABOUT
 
 ROOT = Path(__file__).resolve().parents[2]
 SYNC = ["nightly_catalog_sync", "backfill_catalog"]
@@ -26,7 +27,7 @@ def test_tasks_link_to_their_run(dags: dict[str, Any], dag_id: str) -> None:
     """The Catalog page and the lake, on each task that sends or judges, as the API server knows the DAG: written."""
     written = DagSerialization.from_dict(DagSerialization.to_dict(dags[dag_id]))
     for task_id in LINKED:
-        assert set(written.get_task(task_id).extra_links) == {"Catalog page", "Files in the lake"}, task_id
+        assert set(written.get_task(task_id).extra_links) == {"Catalog page", "Files in the lake", "Runbook"}, task_id
 
 
 def test_the_page_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +50,18 @@ def test_the_files_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     settings.lake = "/var/lib/catalog"
     assert lake_address(settings, "runs/r1/") == ""
+
+
+def test_the_runbook_of_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the runbooks are published, each task leads to one that exists; a folder has no address for a browser."""
+    settings: Any = SimpleNamespace(alerts=SimpleNamespace(runbooks="https://wiki.example.com/jwo/"))
+    monkeypatch.setattr("catalog_sync.settings.load", lambda: settings)
+    for task_id in LINKED:
+        link = RunbookLink().get_link(object(), ti_key=SimpleNamespace(task_id=task_id))
+        assert link.startswith("https://wiki.example.com/jwo/")
+        assert link.rpartition("/")[2] in {about.runbook for about in ABOUT.values()}
+    settings.alerts.runbooks = "docs/runbooks"
+    assert RunbookLink().get_link(object(), ti_key=KEY) == ""
 
 
 @pytest.mark.parametrize("dag_id", SYNC)

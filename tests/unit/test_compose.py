@@ -100,7 +100,8 @@ def test_every_variable_is_in_the_example_and_back() -> None:
     """.env.example documents each variable that is used, and has none that nothing uses."""
     assert used() <= set(declared())
     # These reach the containers through env_file.
-    traces = {"AIRFLOW__TRACES__OTEL_ON", "OTEL_EXPORTER_OTLP_ENDPOINT", "AIRFLOW__OPENLINEAGE__TRANSPORT"}
+    traces = {"AIRFLOW__TRACES__OTEL_ON", "OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+    traces.add("AIRFLOW__OPENLINEAGE__TRANSPORT")
     connections = {"AIRFLOW_CONN_ERP", "AIRFLOW_CONN_SMTP_DEFAULT", "AIRFLOW_CONN_SLACK_DEFAULT"}
     assert set(declared()) - used() == connections | traces
 
