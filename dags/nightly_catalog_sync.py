@@ -36,6 +36,9 @@ and answer in `release_held_changes`, or mend the source: the next night derives
 
 **`send_notices` alone is red**: the rows are as the books say; stores were not told. Its log says why; clear it.
 
+**A SKU that has left every store** is archived after some complete nights (docs/archive.md). The note tells how many
+wait, and where the list of tasks for the stores lies when Amazon refused some that are on a planogram.
+
 **An alarm** in the note of a green run is about the notices, not the rows: none came, the queue was unsubscribed, or
 messages became dead letters. It names its runbook (`docs/runbooks/`).
 

@@ -13,6 +13,8 @@ import polars as pl
 from catalog_sync import baseline, books, journal
 from catalog_sync.abandoned import abandoned
 from catalog_sync.alarms import alarms_of
+from catalog_sync.archive_tasks import write_tasks
+from catalog_sync.archives import is_archive
 from catalog_sync.attempts import Attempt, State
 from catalog_sync.audit import What, record
 from catalog_sync.booking import booked_elsewhere, late_attempts
@@ -23,7 +25,8 @@ from catalog_sync.lease import Lease
 from catalog_sync.measures import stage
 from catalog_sync.run import Kind
 from catalog_sync.run_metrics import tell
-from catalog_sync.tables import Tables
+from catalog_sync.store_list import StoreList
+from catalog_sync.tables import ARCHIVE, Tables
 from catalog_sync.unsent import why_unsent
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ log = logging.getLogger(__name__)
 #: What became of a planned row, in the order in which a later attempt's word outranks an earlier one's.
 _UNSENT, _UNKNOWN, _FAILED, _REFUSED, _ACKNOWLEDGED = range(5)
 _COLUMN = ("unsent", "unknown", "failed", "refused", "acknowledged")
-_OUTCOME = [*KEY, "outcome"]
+_OUTCOME = [*KEY, "outcome", "content_hash"]
 _CODE = {name: code for code, name in enumerate(_COLUMN)}
 
 
@@ -48,18 +51,20 @@ def account(run: Run) -> dict[str, Any]:
 
     :returns: the books: ``run_id``, ``state`` (``complete``, ``incomplete``, ``unbalanced``), ``stores`` and ``total``
         (lines of ``books``), ``catalog``, ``late`` (what was settled of other runs), ``booked_late`` (of the rows
-        that are unknown here: which runs have booked them since, and as what), ``abandoned`` (by run: state and total
-        of runs that died without books, which are made now), ``problems``, ``alarms`` (what is wrong with the way
-        results come in), ``missing`` (what the run was asked for and is in no source), ``guards``
-        and ``held`` (what has tripped, and what it holds: see ``guarding``), ``plan`` and
-        the counts of repairs, warnings and rejects by code. Complete books are ``books.json`` and are never rewritten.
+        that are unknown here: which runs have booked them since, and as what), ``archives`` (a line, in SKUs),
+        ``leaving`` (see ``Leaving.told``), ``tasks`` (for the stores: see ``archive_tasks``), ``abandoned`` (by run:
+        state and total of runs that died without books, which are made now), ``problems``, ``alarms`` (what is wrong
+        with the way results come in), ``missing`` (what the run was asked for and is in no
+        source), ``guards`` and ``held`` (what has tripped, and what it holds: see ``guarding``),
+        ``plan`` and the counts of repairs, warnings and rejects by code. Complete books are ``books.json`` and are
+        never rewritten.
     """
     dead = {run_id: _write(run.of(run_id)) for run_id in abandoned(run)}
     return _write(run, {run_id: {"state": made["state"], "total": made["total"]} for run_id, made in dead.items()})
 
 
 def _write(run: Run, dead: dict[str, Any] | None = None) -> dict[str, Any]:
-    made = {**gather(run), "abandoned": dead or {}}
+    made = {**gather(run), "abandoned": dead or {}, "tasks": write_tasks(run, _settled(run))}
     for alarm in made["alarms"]:
         log.error("%s", alarm)
     if made["plan"].get("plan_number"):
@@ -84,6 +89,10 @@ def _record(run: Run, made: dict[str, Any]) -> None:
         counts = {column: total[column] for column in ("sent", "acknowledged", "refused", "failed", "unknown")}
         about = {"reason": run.options.reason, "release_of": run.options.release, "plan_hash": plan["plan_hash"]}
         record(run, What.UPLOAD, {**about, "plan_number": plan["plan_number"], **counts})
+    if made["archives"].get("asked"):
+        counts = {column: made["archives"][column] for column in ("asked", *books.ASKED_INTO)}
+        about = {"reason": run.options.reason, "release_of": run.options.release, "plan_hash": plan["plan_hash"]}
+        record(run, What.ARCHIVE, {**about, "plan_number": plan["plan_number"], **counts})
     if made["held"].get("rows"):
         held = made["held"]
         record(run, What.HELD, {"rows": held["rows"], "hash": held["hash"], **held["by_code"]})
@@ -109,13 +118,16 @@ def gather(run: Run) -> dict[str, Any]:
     late, elsewhere = _late(run), booked_elsewhere(run)
     unbalanced: list[str] = []
     catalog: dict[str, Any] = {}
+    archives: dict[str, int] = {}
     if planned and not plan["dry_run"]:
         results = _row_results(run, plan, set(elsewhere))
         for store, counts in _sent_side(plan, results).items():
             lines.setdefault(store, Counter()).update(counts)
-        catalog = _catalog(run, plan, set(elsewhere))
-        unbalanced += books.catalog_problems(catalog)
+        archives = _archives(plan, results)
+        catalog = _catalog(run, plan)
+        unbalanced += books.catalog_problems(catalog) + books.archive_problems(archives)
     elif planned:
+        archives = _archives(plan, [np.full(batch["items"], _UNSENT, np.int8) for batch in plan["batch_list"]])
         for counts in lines.values():
             counts["unsent"] = counts["planned"]
     stores = {store: books.line(counts) for store, counts in sorted(lines.items())}
@@ -125,6 +137,8 @@ def gather(run: Run) -> dict[str, Any]:
     booked_late = _by_run(elsewhere.values())
     ended = sum(counts.get(end, 0) for counts in booked_late.values() for end in ("acknowledged", "refused"))
     missing = [] if run.options.kind is Kind.COLLECT else _missing(planned, plan, whole, ended)
+    if planned and not plan["dry_run"] and run.options.kind is not Kind.COLLECT:
+        missing += _not_archived(run, archives, booked_late)
     if whole["unsent"] and missing:
         missing += why_unsent(run, plan)
     state = "unbalanced" if unbalanced else "incomplete" if missing else "complete"
@@ -139,6 +153,8 @@ def gather(run: Run) -> dict[str, Any]:
         "stores": stores,
         "total": whole,
         "catalog": catalog,
+        "archives": archives,
+        "leaving": {what: told for what, told in plan.get("leaving", {}).items() if what != "books"},
         "late": late,
         "booked_late": booked_late,
         "problems": unbalanced or missing,
@@ -205,7 +221,10 @@ def _told(run: Run, attempt: Attempt) -> np.ndarray:
     key = run.key(f"outcomes/{attempt.key.name}.parquet")
     # What is not settled yet has no result: whoever settles it, later or another run, books it then.
     if attempt.state is State.SETTLED and run.lake.exists(key):
-        outcome = run.lake.get_frame(key, ["outcome"])["outcome"]
+        outcomes = run.lake.get_frame(key)
+        if "listed" in outcomes.columns:  # an archive: its SKU has a line for each store
+            outcomes = outcomes.unique("position").sort("position")
+        outcome = outcomes["outcome"]
         return outcome.replace_strict(_CODE, return_dtype=pl.Int8).to_numpy().copy()
     broken = ended in (State.FAILED, State.FATAL, State.CANCELLED)
     return np.full(attempt.rows, _FAILED if broken else _UNKNOWN, dtype=np.int8)
@@ -223,15 +242,46 @@ def _sent_side(plan: dict[str, Any], results: list[np.ndarray]) -> dict[str, Cou
     return lines
 
 
-def _catalog(run: Run, plan: dict[str, Any], elsewhere: Collection[str]) -> dict[str, dict[str, int]]:
+def _archives(plan: dict[str, Any], results: list[np.ndarray]) -> dict[str, int]:
+    """Return the books of archives, in SKUs; empty when the plan is one of an earlier version."""
+    if "leaving" not in plan:
+        return {}
+    pairs = zip(plan["batch_list"], results, strict=True)
+    ends = [skus for batch, skus in pairs if is_archive(batch)]
+    counts = np.bincount(np.concatenate([np.array([], np.int8), *ends]), minlength=len(_COLUMN))
+    line = dict(zip((*_COLUMN[:-1], "archived"), (int(number) for number in counts), strict=True))
+    asked = sum(line[column] for column in books.ASKED_INTO)
+    whole = {**plan["leaving"]["books"], **line, "asked": asked}
+    return {column: whole[column] for column in books.ARCHIVES}
+
+
+def _not_archived(run: Run, archives: dict[str, int], booked_late: dict[str, dict[str, int]]) -> list[str]:
+    """Return what of the archives was due and has not been done."""
+    ended = sum(counts.get(end, 0) for counts in booked_late.values() for end in ("archived", "archive_refused"))
+    left = {**archives, "unknown": max(0, archives.get("unknown", 0) - ended)}
+    causes = {
+        "unsent": "were not asked to be archived",
+        "failed": "could not be archived: Amazon failed (FATAL, CANCELLED or a server error); later nights ask again",
+        "unknown": "have no result of their archive yet; a late report or a later night settles them",
+    }
+    why = StoreList.of(run).refused(run.stores) if left.get("unsent") else None
+    return [f"{left[end]:,} SKUs {what}" for end, what in causes.items() if left.get(end)] + ([why] if why else [])
+
+
+def _settled(run: Run) -> list[str]:
+    """Return the keys of what became of the attempts that the run has settled, late ones of other runs included."""
+    mine = [attempt for attempt in attempts_of(run).of_run(run.run_id) if attempt.state is State.SETTLED]
+    booked = set(booked_elsewhere(run))
+    names = [(run.run_id, attempt.key.name) for attempt in mine if attempt.key.name not in booked]
+    return [f"runs/{run_id}/outcomes/{name}.parquet" for run_id, name in [*names, *late_attempts(run)]]
+
+
+def _catalog(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
     """Return the active items before and after of each store whose rows were settled, and what explains the difference.
 
     Before is the table as the plan saw it; what explains it is read from the outcomes that were settled since.
     """
-    mine = (attempt for attempt in attempts_of(run).of_run(run.run_id) if attempt.state is State.SETTLED)
-    names = [(run.run_id, attempt.key.name) for attempt in mine if attempt.key.name not in elsewhere]
-    keys_of = [f"runs/{run_id}/outcomes/{name}.parquet" for run_id, name in [*names, *late_attempts(run)]]
-    settled = [run.lake.get_frame(key, _OUTCOME) for key in keys_of if run.lake.exists(key)]
+    settled = [run.lake.get_frame(key, _OUTCOME) for key in _settled(run) if run.lake.exists(key)]
     outcomes = pl.concat([pl.DataFrame(schema=dict.fromkeys(_OUTCOME, pl.String)), *settled]).filter(
         pl.col("outcome") == "acknowledged"
     )
@@ -247,13 +297,19 @@ def _catalog(run: Run, plan: dict[str, Any], elsewhere: Collection[str]) -> dict
     active = before.filter(pl.col("state") == "ACTIVE")
     others = after.join(active, on=list(KEY), how="anti").join(keys, on=list(KEY), how="anti")
     after = after.join(others, on=list(KEY), how="anti")
-    gained = keys.join(before, on=list(KEY), how="left")
+    archive = pl.col("content_hash") == ARCHIVE
+    standing = after.filter(pl.col("state") == "ACTIVE")
+    gained = outcomes.filter(~archive).select(KEY).unique().join(before, on=list(KEY), how="left")
+    gained = gained.join(standing, on=list(KEY), how="semi")
+    lost = outcomes.filter(archive).select(KEY).unique().join(active, on=list(KEY), how="semi")
+    lost = lost.join(standing, on=list(KEY), how="anti")
     lines = {
         store: {"active_before": 0, "new": 0, "reactivated": 0, "archived": 0, "active_after": 0} for store in stores
     }
     for frame, column in (
         (active, "active_before"),
-        (after.filter(pl.col("state") == "ACTIVE"), "active_after"),
+        (standing, "active_after"),
+        (lost, "archived"),
         (gained.filter(pl.col("state").is_null()), "new"),
         (gained.filter(pl.col("state") == "ARCHIVED"), "reactivated"),
     ):

@@ -20,6 +20,7 @@ from catalog_sync.attempts import Attempt, Attempts, State
 from catalog_sync.clock import iso
 from catalog_sync.ledger import Item, LedgerTable
 from catalog_sync.notices import Why
+from catalog_sync.store_list import StoreList
 
 if TYPE_CHECKING:
     from catalog_sync.api.outcomes import Answer
@@ -120,7 +121,7 @@ class Alarms:
 
 def alarms_of(run: Run, attempts: Attempts) -> list[str]:
     """Return the alarms of the run as they stand now, a sentence each."""
-    alarms, found = Alarms.of(run), []
+    alarms, found = Alarms.of(run), store_list_alarms(run)
     if (since := alarms.since()) is not None:
         found.append(
             f"Amazon's topic unsubscribed the queue at {iso(since)}: results come by polling only; see "
@@ -149,6 +150,17 @@ def without_notice(run: Run, attempts: Attempts) -> tuple[int, int]:
 def is_lost(lost: int, done: int) -> bool:
     """Tell whether so many missing notices are no accident."""
     return bool(lost) and lost >= SHARE * done
+
+
+def store_list_alarms(run: Run) -> list[str]:
+    """Return that Amazon refuses the list of the configured stores, if it does."""
+    from catalog_sync.stores import load_stores
+
+    known = StoreList.of(run)
+    if not known.any_refused():
+        return []
+    why = known.refused(load_stores(run.settings, run.connections))
+    return [why] if why else []
 
 
 def _came_without_notice(attempt: Attempt, attempts: Attempts) -> bool:

@@ -34,6 +34,7 @@ class What(StrEnum):
     """What is recorded."""
 
     UPLOAD = "upload"
+    ARCHIVE = "archive"
     HELD = "held"
     APPROVED = "approved"
     REJECTED = "rejected"

@@ -4,6 +4,10 @@
     planned = sent + unsent
     sent    = acknowledged + refused + failed + unknown
 
+    due     = suspended + in doubt + held + planned          (archives, in SKUs)
+    planned = asked + unsent
+    asked   = archived + refused + failed + unknown
+
 Per store and in all; ``–`` where the store cannot be told. This module only adds and compares; ``account`` gathers.
 """
 
@@ -21,6 +25,11 @@ READ_INTO = (
 PLANNED_INTO = ("sent", "unsent")
 SENT_INTO = ("acknowledged", "refused", "failed", "unknown")
 COLUMNS = ("read", *READ_INTO, *PLANNED_INTO, *SENT_INTO)
+
+#: The same of archives, in SKUs: they are not among the rows that were read.
+DUE_INTO = ("suspended", "in_doubt", "held", "planned")
+ASKED_INTO = ("archived", "refused", "failed", "unknown")
+ARCHIVES = ("due", *DUE_INTO, "asked", "unsent", *ASKED_INTO)
 
 Line = dict[str, int]
 
@@ -54,6 +63,18 @@ def problems(stores: Mapping[str, Mapping[str, int]]) -> list[str]:
     return found
 
 
+def archive_problems(archives: Mapping[str, int]) -> list[str]:
+    """Return what does not balance in the books of archives; empty when there are none."""
+    if not archives:
+        return []
+    sides = (("due", DUE_INTO), ("planned", ("asked", "unsent")), ("asked", ASKED_INTO))
+    return [
+        f"archives: {whole} = {archives[whole]:,}, but its parts add up to {have:,} ({' + '.join(parts)})"
+        for whole, parts in sides
+        if (have := sum(archives[part] for part in parts)) != archives[whole]
+    ]
+
+
 def catalog_problems(catalog: Mapping[str, Mapping[str, int]]) -> list[str]:
     """Return where ``active after`` is not ``active before + new + reactivated − archived``."""
     found = []
@@ -83,6 +104,7 @@ def remarks(books: Mapping[str, Any]) -> list[str]:
     """Return what the books say beside their numbers, a sentence each: guards, held rows, and other runs' results."""
     told = [f"not found: {one}" for one in books.get("missing", ())]
     told += [f"guard {one['code']}: {one['message']}" for one in books.get("guards", ())]
+    told += _leaving(books)
     if books.get("held", {}).get("rows"):
         held = books["held"]
         told.append(f"held: {_flat(held['by_code'])}, the oldest since {utc(held['since']):%Y-%m-%d %H:%M} UTC")
@@ -94,6 +116,28 @@ def remarks(books: Mapping[str, Any]) -> list[str]:
     for run_id, one in books.get("abandoned", {}).items():
         counts = {column: one["total"][column] for column in COLUMNS if one["total"].get(column)}
         told.append(f"run {run_id} ended without books; they are made now, {one['state']}: {_flat(counts)}")
+    return told
+
+
+def _leaving(books: Mapping[str, Any]) -> list[str]:
+    """Return what the books say of SKUs that leave; books that were made by an earlier version say nothing."""
+    told = []
+    archives, leaving, tasks = books.get("archives", {}), books.get("leaving", {}), books.get("tasks", {})
+    if archives.get("due"):
+        told.append(f"archives, in SKUs: {_flat({what: skus for what, skus in archives.items() if skus})}")
+    if waiting := leaving.get("waiting"):
+        runs = ", ".join(f"{skus:,} absent from {missed}" for missed, skus in waiting.items())
+        told.append(f"SKUs that wait to be archived, after {leaving['after']} complete runs: {runs}")
+    if stores := leaving.get("partial"):
+        told.append(f"rows that left their store, though not every store, and are not archived: {_flat(stores)}")
+    if stores := leaving.get("closed"):
+        told.append(
+            f"rows that Amazon has in stores that are not configured, and that are not archived: {_flat(stores)}"
+        )
+    if tasks.get("rows"):
+        told.append(
+            f"tasks for the stores, where SKUs to archive are on a planogram: {tasks['rows']:,}, {tasks['url']}"
+        )
     return told
 
 

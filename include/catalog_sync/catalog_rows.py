@@ -8,9 +8,12 @@ from catalog_sync.barcodes import gtin14s
 from catalog_sync.clock import utc
 from catalog_sync.fields import KEY
 from catalog_sync.keyed import within, without
-from catalog_sync.tables import ACKNOWLEDGED, REFUSALS
+from catalog_sync.payload import ITEM
+from catalog_sync.tables import ACKNOWLEDGED, ARCHIVE, REFUSALS
 
 _ON = list(KEY)
+#: What a row that stands is at Amazon: its content, or that it is archived.
+_CONTENT = pl.when(pl.col("state") == "ARCHIVED").then(pl.lit(ARCHIVE)).otherwise(pl.col("content_hash"))
 
 
 def replaced(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.DataFrame:
@@ -21,6 +24,7 @@ def replaced(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.Dat
     - When an older attempt resolved after a newer one with other content was sent, the row is dirty too: Amazon
     promises no order (U24).
     - A refused row stays as it was (U35).
+    - An archive that was acknowledged archives what stands, in each store that it was asked for; it makes no rows.
 
     :param before: rows of the ``acknowledged`` table.
     :param outcomes: rows as ``outcomes.outcomes_of`` returns them; several for a key are applied in the order of their
@@ -42,7 +46,7 @@ def _turn(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.DataFr
     )  # fmt: skip
     joined = before.join(new, on=_ON, how="left")
     newer = pl.col("_plan") > pl.col("plan_number")
-    differs = pl.col("_hash") != pl.col("content_hash")
+    differs = pl.col("_hash") != _CONTENT
     acknowledged = pl.col("outcome") == "acknowledged"
     broken = pl.col("outcome").is_in(["failed", "unknown"])
     late = (
@@ -57,7 +61,7 @@ def _turn(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.DataFr
     )  # fmt: skip
     kept = joined.with_columns(dirty_until=pl.max_horizontal("dirty_until", dirty))
     replaces = (acknowledged & (pl.col("_plan") >= pl.col("plan_number"))).fill_null(False)
-    fresh = _acknowledged(outcomes, before, now)
+    fresh = pl.concat([_acknowledged(outcomes, before, now), _archived(outcomes, before, now)])
     kept = kept.filter(~replaces).select(list(ACKNOWLEDGED))
     return pl.concat([kept, without(fresh, kept)])
 
@@ -65,9 +69,25 @@ def _turn(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.DataFr
 def _acknowledged(outcomes: pl.DataFrame, before: pl.DataFrame, now: float) -> pl.DataFrame:
     """Return the rows that were acknowledged, as they will stand."""
     standing = before.select(
-        *_ON, _old_dirty="dirty_until", _old_hash="content_hash", _old_resolved="resolved_at", _old_plan="plan_number"
+        *_ON, _old_dirty="dirty_until", _old_hash=_CONTENT, _old_resolved="resolved_at", _old_plan="plan_number"
     )  # fmt: skip
-    rows = outcomes.filter(pl.col("outcome") == "acknowledged").join(standing, on=_ON, how="left")
+    rows = outcomes.filter((pl.col("outcome") == "acknowledged") & (pl.col("content_hash") != ARCHIVE))
+    return _standing(rows.join(standing, on=_ON, how="left"), "ACTIVE", now).select(list(ACKNOWLEDGED))
+
+
+def _archived(outcomes: pl.DataFrame, before: pl.DataFrame, now: float) -> pl.DataFrame:
+    """Return the rows that stood and were archived, as they will stand: with what they were until then."""
+    said = ["plan_number", "ingestion_id", "sent_at", "resolved_at", "proof_from"]
+    yes = outcomes.filter((pl.col("outcome") == "acknowledged") & (pl.col("content_hash") == ARCHIVE))
+    rows = before.select(
+        *_ON, *(field for field in ITEM if field not in _ON), _hash="content_hash", _old_hash=_CONTENT,
+        _old_dirty="dirty_until", _old_resolved="resolved_at", _old_plan="plan_number",
+    ).join(yes.select(*_ON, "content_hash", *said), on=_ON)  # fmt: skip
+    return _standing(rows, "ARCHIVED", now).with_columns(content_hash="_hash").select(list(ACKNOWLEDGED))
+
+
+def _standing(rows: pl.DataFrame, state: str, now: float) -> pl.DataFrame:
+    """Return the acknowledged rows as they will stand, dirty where older attempts leave them so."""
     still_dirty = pl.when(pl.col("_old_dirty") > pl.col("plan_number")).then(pl.col("_old_dirty"))
     overtaken = pl.when(
         (pl.col("_old_hash") != pl.col("content_hash"))
@@ -76,9 +96,9 @@ def _acknowledged(outcomes: pl.DataFrame, before: pl.DataFrame, now: float) -> p
     ).then(pl.max_horizontal(pl.col("plan_number") + 1, "proof_from"))
     return rows.with_columns(
         acknowledged_at=pl.lit(utc(now)).cast(pl.Datetime("us", "UTC")),
-        state=pl.lit("ACTIVE"),
+        state=pl.lit(state),
         dirty_until=pl.max_horizontal(still_dirty, overtaken),
-    ).select(list(ACKNOWLEDGED))
+    )
 
 
 def refused(before: pl.DataFrame, outcomes: pl.DataFrame, acknowledged: pl.DataFrame) -> pl.DataFrame:
@@ -88,8 +108,11 @@ def refused(before: pl.DataFrame, outcomes: pl.DataFrame, acknowledged: pl.DataF
     its content. ``acknowledged`` says which other SKU holds the row's barcode now.
     """
     no = outcomes.filter(pl.col("outcome") == "refused")
+    archive = pl.col("content_hash") == ARCHIVE
+    active = acknowledged.filter(pl.col("state") == "ACTIVE")
+    no = pl.concat([no.filter(~archive), within(no.filter(archive), active)])
     content = [*_ON, "content_hash"]
-    new = no.join(holders(no, acknowledged), on=_ON, how="left").select(
+    new = no.join(holders(no.filter(~archive), acknowledged), on=_ON, how="left").select(
         *content,
         "code",
         "message",

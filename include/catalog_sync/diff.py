@@ -24,7 +24,7 @@ REST_FOR = timedelta(hours=12)
 
 
 class Action(StrEnum):
-    """What a row needs."""
+    """What a row needs. ``archived`` is not found by ``diff``: a row that is in no source has left (``leaving``)."""
 
     NEW = "new"
     CHANGED = "changed"
@@ -32,6 +32,7 @@ class Action(StrEnum):
     RESENT = "resent"
     UNCHANGED = "unchanged"
     SUSPENDED = "suspended"
+    ARCHIVED = "archived"
 
 
 def diff(
@@ -58,11 +59,7 @@ def diff(
         pl.col("state").alias("_state"),
         pl.col("dirty_until").alias("_dirty"),
     )
-    often = pl.col("ingestion_ids").list.n_unique() >= SUSPEND_AFTER
-    since = pl.when(often).then(pl.lit(utc(now) - SUSPEND_FOR)).otherwise(pl.lit(utc(now) - REST_FOR))
-    suspended = refusals.filter((pl.col("last_seen") > since) & pl.lit(not resend)).select(
-        *KEY, "content_hash", "holder", _suspended=True
-    )
+    suspended = refusals.filter(rests(now) & pl.lit(not resend)).select(*KEY, "content_hash", "holder", _suspended=True)
     doubtful = in_doubt.select(*KEY).unique().with_columns(_doubt=pl.lit(True))
     on = list(KEY)
     joined = (
@@ -81,3 +78,10 @@ def diff(
         .otherwise(pl.lit(Action.RESENT.value))
     )  # fmt: skip
     return joined.with_columns(action=action).drop("_hash", "_state", "_dirty", "_doubt", "_suspended")
+
+
+def rests(now: float) -> pl.Expr:
+    """Return whether a refusal is too young to ask again: after three for a week, before that until the next night."""
+    often = pl.col("ingestion_ids").list.n_unique() >= SUSPEND_AFTER
+    since = pl.when(often).then(pl.lit(utc(now) - SUSPEND_FOR)).otherwise(pl.lit(utc(now) - REST_FOR))
+    return pl.col("last_seen") > since

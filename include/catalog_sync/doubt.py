@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from catalog_sync.archives import batch_keys, is_archive
 from catalog_sync.attempts import Attempt, Attempts
 from catalog_sync.diff import Action
 from catalog_sync.fields import KEY
@@ -17,7 +18,9 @@ from catalog_sync.tables import Tables
 if TYPE_CHECKING:
     from catalog_sync.run import Run
 
-_EMPTY = pl.DataFrame(schema={"store_id": pl.String, "item_sku": pl.String, "sent_at": pl.Float64})
+_EMPTY = pl.DataFrame(
+    schema={"store_id": pl.String, "item_sku": pl.String, "sent_at": pl.Float64, "archive": pl.Boolean}
+)
 
 
 def attempts_of(run: Run) -> Attempts:
@@ -26,7 +29,10 @@ def attempts_of(run: Run) -> Attempts:
 
 
 def doubtful_rows(run: Run, stores: Collection[str] | None = None) -> pl.DataFrame:
-    """Return ``store_id``, ``item_sku`` and ``sent_at`` (the latest) of the rows in doubt, of all stores or some."""
+    """Return the rows in doubt, of all stores or some.
+
+    :returns: ``store_id``, ``item_sku``, ``sent_at`` (the latest) and ``archive`` (whether an archive is among it).
+    """
     return _rows(run, (attempt for attempt in attempts_of(run).open() if attempt.in_doubt), stores)
 
 
@@ -68,7 +74,7 @@ def newer_readings(run: Run, others: Iterable[str]) -> dict[str, pl.Expr]:
 def planned_rows(run: Run, run_id: str) -> pl.DataFrame:
     """Return ``store_id`` and ``item_sku`` of every row that the plan of the run ``run_id`` holds."""
     batches = run.of(run_id).plan["batch_list"]
-    frames = (run.lake.get_frame(batch["rows_key"], list(KEY)) for batch in batches)
+    frames = (batch_keys(run, batch, 0, batch["items"]) for batch in batches)
     return pl.concat([_EMPTY.select(KEY), *frames])
 
 
@@ -124,18 +130,18 @@ def _key() -> pl.Expr:
 
 def _rows(run: Run, attempts: Iterable[Attempt], stores: Collection[str] | None) -> pl.DataFrame:
     frames = [_EMPTY]
-    plans: dict[str, list[dict[str, object]]] = {}
+    plans: dict[str, list[dict[str, Any]]] = {}
     for attempt in attempts:
         run_id = attempt.key.run_id
         if run_id not in plans:
             plans[run_id] = run.of(run_id).plan["batch_list"]
         batch = plans[run_id][attempt.key.batch - 1]
-        ranges: list[dict[str, object]] = batch["ranges"]  # type: ignore[assignment]
-        if stores is not None and not any(piece["store"] in stores for piece in ranges):
+        about = batch["stores"] if is_archive(batch) else [piece["store"] for piece in batch["ranges"]]
+        if stores is not None and not set(about) & set(stores):
             continue
-        keys = run.lake.get_frame(str(batch["rows_key"]), list(KEY)).slice(attempt.start, attempt.rows)
-        frames.append(keys.with_columns(sent_at=pl.lit(attempt.sent_at)))
+        keys = batch_keys(run, batch, attempt.start, attempt.stop)
+        frames.append(keys.with_columns(sent_at=pl.lit(attempt.sent_at), archive=pl.lit(is_archive(batch))))
     rows = pl.concat(frames)
     if stores is not None:
         rows = rows.filter(pl.col("store_id").is_in(list(stores)))
-    return rows.group_by(KEY).agg(pl.col("sent_at").max())
+    return rows.group_by(KEY).agg(pl.col("sent_at").max(), pl.col("archive").any())

@@ -18,6 +18,7 @@ from catalog_sync.measures import stage
 from catalog_sync.parallel import in_threads
 from catalog_sync.run_metrics import announce
 from catalog_sync.scope import Scope
+from catalog_sync.skus_read import SkusRead
 from catalog_sync.sources import open_source
 from catalog_sync.sources.base import ROW, Source, Unreadable
 
@@ -51,12 +52,13 @@ def _extract(run: Run, source_name: str) -> dict[str, Any]:
     journal.began(run)  # and so what the run was asked, and the plan number that stood, before anything is read
     Scope.of(run)  # a wrong list of SKUs is an error now, not after an hour
     source = open_source(settings, run.connections, run.settings.base, run.clock, lambda: _aws(run, settings))
-    writer = _StoreWriter(run, source_name)
+    writer, skus = _StoreWriter(run, source_name), SkusRead(run.settings.rules)
     read_at, read, rows = run.clock.time(), 0, 0
     for before, mapped in mapped_batches(source, settings, run.settings.mapping_of(source_name)):
         read += before
         rows += len(mapped)
         writer.add(mapped)
+        skus.add(mapped)
         log.info("%s: %s rows read", source_name, f"{read:,}")
     writer.flush()
     return {
@@ -66,6 +68,8 @@ def _extract(run: Run, source_name: str) -> dict[str, Any]:
         "unreadable": len(source.unreadable),
         "files": writer.files,
         "unreadable_key": _write_unreadable(run, source_name, source.unreadable),
+        "skus_key": skus.write(run, source_name),
+        "untellable": skus.untellable + len(source.unreadable),
         "read_at": read_at,
         "modified_at": source.modified_at,
     }

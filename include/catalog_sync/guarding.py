@@ -51,12 +51,21 @@ class Guarding:
     _since: float | None = None
 
     @classmethod
-    def of(cls, run: Run, shards: dict[str, Any], prepared: list[dict[str, Any]], counts: Counts) -> Guarding:
+    def of(
+        cls,
+        run: Run,
+        shards: dict[str, Any],
+        prepared: list[dict[str, Any]],
+        counts: Counts,
+        leaving: Mapping[str, Mapping[str, int]],
+        releases: Releases | None,
+    ) -> Guarding:
         """Judge what the stages before have counted.
 
         :param shards: the manifest of ``shards``, with what it judged of the sources.
         :param prepared: the manifests of ``prepare``.
         :param counts: what both counted for the books, by store.
+        :param leaving: what would be archived, by store.
         """
         adopted = adopted_stores(run)
         judged: dict[str, dict[str, int]] = {}
@@ -65,14 +74,15 @@ class Guarding:
                 judged[store] = {"active": actions.get("active", 0), **actions.get("judged", {})}
         for store, line in counts.items():
             judged.setdefault(store, {}).update({what: line.get(what, 0) for what in ("read", "rejected")})
+        for store, rows in leaving.items():
+            judged.setdefault(store, {}).update(rows)
         trips = judge(judged, adopted, run.settings.guards)
-        told = [{**one, "store": EVERYWHERE} for one in shards["sources"]]
-        told += [*_empty_stores(run, counts, adopted), *(trip.as_dict() for trip in trips)]
+        told = [*judged_before(run, shards, counts), *(trip.as_dict() for trip in trips)]
         for one in told:
             log.warning("Guard %s: %s", one["code"], one["message"])
         inside = {store for shard in shards["shards"] for store in shard["stores"]}
         stores = sorted(store for store in inside if store in run.stores)
-        return cls(run, trips, told, stores, adopted, Releases.of_run(run), Covered(run))
+        return cls(run, trips, told, stores, adopted, releases, Covered(run))
 
     def apply(self, candidates: pl.DataFrame, counts: Counts) -> pl.DataFrame:
         """Return the candidates of some whole stores as the guards leave them: held ones have a code in ``hold``.
@@ -153,6 +163,21 @@ class Releases:
         frames += [self.run.lake.get_frame(key, held.IDENTITY) for key in keys]
         return pl.concat(frames).filter(pl.col("store_id").is_in(stores))
 
+    def archives(self) -> pl.DataFrame:
+        """Return ``IDENTITY`` of the approved rows that are to be archived."""
+        archived = pl.col("action") == Action.ARCHIVED
+        frames = [pl.DataFrame(schema=held.GUARDED).select(held.IDENTITY)]
+        frames += [self.run.lake.get_frame(part["key"], held.IDENTITY).filter(archived) for part in self.parts]
+        return pl.concat(frames)
+
+
+def judged_before(run: Run, shards: dict[str, Any], counts: Counts) -> list[dict[str, Any]]:
+    """Return what is wrong with what was read: the sources as ``shards`` has judged them, and stores without rows."""
+    return [
+        *({**one, "store": EVERYWHERE} for one in shards["sources"]),
+        *_empty_stores(run, counts, adopted_stores(run)),
+    ]
+
 
 def _empty_stores(run: Run, counts: Counts, adopted: Collection[str]) -> list[dict[str, Any]]:
     """Tell which stores that were loaded before have no row in any source; nothing of them is removed for that."""
@@ -169,6 +194,7 @@ def _empty_stores(run: Run, counts: Counts, adopted: Collection[str]) -> list[di
 
 
 def _count_left_out(candidates: pl.DataFrame, kept: pl.DataFrame, counts: Mapping[str, Counter[str]]) -> None:
-    inside = dict(kept.group_by("store_id").len().iter_rows())
-    for store, rows in candidates.group_by("store_id").len().iter_rows():
+    read = pl.col("action") != Action.ARCHIVED
+    inside = dict(kept.filter(read).group_by("store_id").len().iter_rows())
+    for store, rows in candidates.filter(read).group_by("store_id").len().iter_rows():
         counts[store or NO_STORE]["out_of_scope"] += rows - inside.get(store, 0)

@@ -30,6 +30,7 @@ class Guard(StrEnum):
     NEW = "GUARD_NEW"
     PRICES = "GUARD_PRICES"
     REJECTED = "GUARD_REJECTED"
+    ARCHIVED = "GUARD_ARCHIVED"
     SOURCE_STALE = "SOURCE_STALE"
     SOURCE_SHORT = "SOURCE_SHORT"
     SOURCE_EMPTY = "SOURCE_EMPTY"
@@ -70,6 +71,7 @@ _RULES = {
     "new": _Rule(Guard.NEW, ("new", "reactivated"), "active", "rows are new", True),
     "prices": _Rule(Guard.PRICES, ("price_moved",), "active", "prices move", False),
     "rejected": _Rule(Guard.REJECTED, ("rejected",), "read", "rows were rejected", True),
+    "archived": _Rule(Guard.ARCHIVED, ("archived",), "active", "rows would be archived", False),
 }
 
 
@@ -77,7 +79,7 @@ def judge(counts: Mapping[str, Mapping[str, int]], adopted: Collection[str], gua
     """Return the guards that trip, the whole retailer's first.
 
     :param counts: by store: ``active`` (rows that Amazon has acknowledged as active), ``read``, ``rejected``, ``new``,
-        ``changed``, ``reactivated`` and ``price_moved`` (changed rows whose price moved by more than
+        ``changed``, ``reactivated``, ``archived`` and ``price_moved`` (changed rows whose price moved by more than
         ``guards.price_move`` percent).
     :param adopted: the stores for which a run was complete before.
     """
@@ -115,7 +117,7 @@ def _sum(counts: Mapping[str, Mapping[str, int]], adopted: Collection[str]) -> d
     total: dict[str, int] = {}
     for store, one in counts.items():
         for what, rows in one.items():
-            if store in adopted or store == NO_STORE or what in ("active", "changed", "price_moved"):
+            if store in adopted or store == NO_STORE or what in ("active", "changed", "archived", "price_moved"):
                 total[what] = total.get(what, 0) + rows
     return total
 

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from catalog_sync.archives import write_archives
 from catalog_sync.changes import CHANGES
+from catalog_sync.diff import Action
 from catalog_sync.doubt import doubtful_rows, newer_readings, planned_between, planned_rows
 from catalog_sync.errors import RetryLater
 from catalog_sync.fields import KEY
-from catalog_sync.guarding import Guarding
+from catalog_sync.guarding import Guarding, Releases, judged_before
 from catalog_sync.lease import LEASE_SECONDS, Lease
+from catalog_sync.leaving import Leaving
 from catalog_sync.measures import stage
 from catalog_sync.parallel import in_threads
 from catalog_sync.payload import body, overhead, ranges
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Counts = dict[str, Counter[str]]
+#: Whether a row is sent as an item, and not archived.
+_UPLOADED = pl.col("action") != Action.ARCHIVED
 
 
 @stage("plan")
@@ -80,17 +85,25 @@ def _make(run: Run) -> dict[str, Any]:
     keep = _Keeper(run, number, run.clock.time())
     others = planned_between(run, int(run.manifest["plan_number_before"]), number)
     blocked, newer = _blocked(run, others), newer_readings(run, others)
-    guarding = Guarding.of(run, shards, prepared, counts)
+    releases = Releases.of_run(run)
+    told = judged_before(run, shards, counts)
+    approved = releases.archives() if releases else None
+    leaving = Leaving.of(run, shards, prepared, told, blocked.filter(~pl.col("_only_new")), newer, approved)
+    guarding = Guarding.of(run, shards, prepared, counts, leaving.judged, releases)
+    leaving.hold(() if releases else guarding.trips)
     writer = _BatchWriter(run, number)
     left: list[pl.DataFrame] = []
+    archived: list[pl.DataFrame] = []
     lists: list[str] = []
-    for manifest in prepared:
+    for manifest in [*prepared, *leaving.unread]:
         listed: list[pl.DataFrame] = []
-        for key in manifest["rows"]:
-            marked = _marked(guarding.apply(run.lake.get_frame(key), counts), blocked, newer)
+        for candidates in leaving.joined(manifest):
+            marked = _marked(guarding.apply(candidates, counts), blocked, newer)
             due, kept = _due(marked, counts)
             keep.lease()
-            writer.add(due, keep)
+            if len(uploads := due.filter(_UPLOADED)):
+                writer.add(uploads, keep)
+            archived.append(due.filter(~_UPLOADED).select(*KEY, "content_hash", "action"))
             left.append(kept)
             listed.append(guarding.without_first_loads(marked))
         lists += _put_list(run, manifest, listed)
@@ -98,7 +111,7 @@ def _make(run: Run) -> dict[str, Any]:
     keep.lease()
     held = guarding.finish()
     keep.lease()
-    batches = writer.batches
+    batches = writer.batches + _archive_batches(run, number, len(writer.batches) + 1, archived)
     digest = hashlib.sha256("\n".join(batch["sha256"] for batch in batches).encode()).hexdigest()
     if not dry_run and not batches:
         Lease.of(run).release(number, run.run_id)
@@ -109,11 +122,13 @@ def _make(run: Run) -> dict[str, Any]:
             {"plan_number": number, "plan_hash": digest, "batches": len(batches), "expires_at": run.expires_at},
         )
     _log_left(left)
-    log.info("Planned %s rows in %s batches, plan %s", sum(b["items"] for b in batches), len(batches), number)
+    rows = sum(batch["items"] for batch in writer.batches)
+    log.info("Planned %s rows in %s batches, plan %s", rows, len(batches), number)
     return {
         "plan_number": number,
         "plan_hash": f"sha256:{digest}",
-        "rows": sum(batch["items"] for batch in batches),
+        "rows": rows,
+        "leaving": leaving.told(),
         "batches": len(batches),
         "slice": batches_of_a_slice(run),
         "dry_run": dry_run,
@@ -131,6 +146,12 @@ def _make(run: Run) -> dict[str, Any]:
     }
 
 
+def _archive_batches(run: Run, number: int, first: int, archived: list[pl.DataFrame]) -> list[dict[str, Any]]:
+    """Return the batches that archive these rows; they stand after those that upload."""
+    rows = pl.concat(archived) if archived else pl.DataFrame()
+    return write_archives(run, number, first, rows) if len(rows) else []
+
+
 def _counts(shards: dict[str, Any], prepared: list[dict[str, Any]]) -> Counts:
     counts: Counts = {}
     for part in [shards["counts"], *(manifest["counts"] for manifest in prepared)]:
@@ -140,17 +161,22 @@ def _counts(shards: dict[str, Any], prepared: list[dict[str, Any]]) -> Counts:
 
 
 def _blocked(run: Run, others: Iterable[str]) -> pl.DataFrame:
-    """Return the keys that must not be sent now, and why (``_blocked``).
+    """Return the keys that must not be sent now, and why (``_blocked``), or not if they are new (``_only_new``).
 
     They are in doubt for less than ``give_up_after``, or one of the ``others`` has planned them since this run began to
     read its sources: what we read is then older than what was sent.
     """
     since = run.clock.time() - run.settings.results.give_up_after.total_seconds()
-    young = doubtful_rows(run).filter(pl.col("sent_at") > since).select(KEY, _blocked=pl.lit("sent a short time ago"))
+    doubtful = doubtful_rows(run)
+    young = doubtful.filter(pl.col("sent_at") > since).select(KEY, _blocked=pl.lit("sent a short time ago"))
     frames = [young]
+    # An archive that comes late would take a new row along without anybody's knowing, so it waits for the end of that.
+    waits = pl.lit("an archive of this SKU has no result yet")
+    archives = doubtful.filter((pl.col("sent_at") <= since) & pl.col("archive")).select(KEY, _blocked=waits)
     for other in others:
         frames.append(planned_rows(run, other).with_columns(_blocked=pl.lit(f"run {other} has planned them since")))
-    return pl.concat(frames).unique(KEY, keep="last", maintain_order=True)
+    made = [pl.concat(frames).with_columns(_only_new=pl.lit(False)), archives.with_columns(_only_new=pl.lit(True))]
+    return pl.concat(made).unique(KEY, keep="first", maintain_order=True)
 
 
 def _put_list(run: Run, manifest: dict[str, Any], listed: list[pl.DataFrame]) -> list[str]:
@@ -159,7 +185,9 @@ def _put_list(run: Run, manifest: dict[str, Any], listed: list[pl.DataFrame]) ->
         return []
     changed = [run.lake.get_frame(key) for key in manifest["changes"]]
     key = run.key(f"changes/{manifest['name']}-{run.token()}.csv")
-    run.lake.put(key, changes_csv(pl.concat(listed), pl.concat([pl.DataFrame(schema=CHANGES), *changed])))
+    run.lake.put(
+        key, changes_csv(pl.concat(listed, how="diagonal"), pl.concat([pl.DataFrame(schema=CHANGES), *changed]))
+    )
     return [key]
 
 
@@ -175,6 +203,8 @@ def _put_events(run: Run, left: list[pl.DataFrame]) -> list[str]:
 def _marked(candidates: pl.DataFrame, blocked: pl.DataFrame, newer: dict[str, pl.Expr]) -> pl.DataFrame:
     """Return the candidates with the column of the books in which each is ``booked``."""
     marked = candidates.join(blocked, on=list(KEY), how="left", maintain_order="left")
+    spared = pl.col("_only_new") & (pl.col("action") != Action.NEW)
+    marked = marked.with_columns(_blocked=pl.when(~spared.fill_null(False)).then("_blocked")).drop("_only_new")
     for other, inside in newer.items():
         why = pl.when(inside).then(pl.lit(f"run {other} has read them later")).otherwise("_blocked")
         marked = marked.with_columns(_blocked=why)
@@ -189,7 +219,8 @@ def _marked(candidates: pl.DataFrame, blocked: pl.DataFrame, newer: dict[str, pl
 
 def _due(marked: pl.DataFrame, counts: Counts) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the rows to send, and the events of those that are in doubt or held; count both."""
-    for store, booked, rows in marked.group_by("store_id", "booked").len().iter_rows():
+    # What would be archived was not read: it has books of its own.
+    for store, booked, rows in marked.filter(_UPLOADED).group_by("store_id", "booked").len().iter_rows():
         counts.setdefault(store, Counter())[booked] += rows
     planned = pl.col("booked") == "planned"
     left = marked.filter(~planned).select(*KEY, what="booked", code="hold", message=pl.col("_blocked").fill_null(""))

@@ -6,7 +6,6 @@ of every change.
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from catalog_sync.books import DUE_INTO
 from catalog_sync.changes import CHANGES, price_moves
 from catalog_sync.clock import utc
-from catalog_sync.contract.report import safe_cells
+from catalog_sync.contract.report import people_csv
 from catalog_sync.fields import KEY
 from catalog_sync.markdown import cell, table
 from catalog_sync.tickets import SPAN
@@ -131,15 +131,14 @@ def changes_csv(marked: pl.DataFrame, changed: pl.DataFrame) -> bytes:
     :param changed: lines of ``changes``, at least of those rows.
     """
     rows = marked.select(*KEY, "action", "booked", "hold").join(changed, on=list(KEY), how="left")
-    buffer = io.BytesIO()
-    safe_cells(rows).write_csv(buffer, include_bom=True, line_terminator="\r\n")
-    return buffer.getvalue()
+    return people_csv(rows)
 
 
 def as_markdown(plan: Mapping[str, Any]) -> str:
     """Return the plan as Markdown: what it does in a sentence, the guards, and the tables."""
     summary = plan["summary"]
-    parts = [_headline(plan), _asked(plan), _guards(plan), _stores(summary)]
+    leaving = _leaving(plan.get("leaving", {}))
+    parts = [_headline(plan), _asked(plan), _guards(plan), _stores(summary), leaving]
     if summary["fields"]:
         parts.append("### Changed fields\n\n" + table(("field", "rows"), summary["fields"].items()))
         parts.append(_price_text(summary["prices"]))
@@ -172,6 +171,21 @@ def _asked(plan: Mapping[str, Any]) -> str:
 def _guards(plan: Mapping[str, Any]) -> str:
     lines = [f"- `{one['code']}` {cell(one['message'], 400)}" for one in plan["guards"]]
     return "### Guards that tripped\n\n" + "\n".join(lines) if lines else ""
+
+
+def _leaving(leaving: Mapping[str, Any]) -> str:
+    """Return what leaves: SKUs to archive and why others wait, partial leavers and closed stores."""
+    if not leaving:
+        return ""
+    books, after = leaving["books"], leaving["after"]
+    rows = [(f"SKUs to archive: {what.replace('_', ' ')}", books[what]) for what in DUE_INTO if books[what]]
+    rows += [(f"SKUs absent from {runs} of {after} complete runs", skus) for runs, skus in leaving["waiting"].items()]
+    rows += [(f"rows that left {store}, though not every store", n) for store, n in leaving["partial"].items()]
+    rows += [(f"rows of {store}, which is not configured", n) for store, n in leaving["closed"].items()]
+    if not rows:
+        return ""
+    why = f"\n\nNothing is archived in this run: {cell(leaving['why_not'], 400)}." if leaving["why_not"] else ""
+    return "### Leaving\n\n" + table(("what", ""), rows[:_STORES_SHOWN]) + why
 
 
 def _stores(summary: Mapping[str, Any]) -> str:

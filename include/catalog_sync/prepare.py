@@ -19,6 +19,7 @@ from catalog_sync.diff import Action, diff
 from catalog_sync.doubt import doubtful_rows
 from catalog_sync.fields import BARCODE_FIELDS, KEY, NO_STORE, TARGETS
 from catalog_sync.keyed import within
+from catalog_sync.leaving import left_of
 from catalog_sync.measures import stage
 from catalog_sync.merge import merge
 from catalog_sync.parallel import cores, in_threads
@@ -42,7 +43,7 @@ _CANDIDATE = [
 _STANDING = [*KEY, *BARCODE_FIELDS, "content_hash", "state", "dirty_until", "acknowledged_at"]
 #: What a shard's manifest counts by code, and the kinds of objects whose keys it lists.
 _BY_CODE = ("repaired", "warned", "rejected")
-_KINDS = ("rows", "changes", "rejects", "rejects_csv", "repairs", "warnings", "events", "covered")
+_KINDS = ("rows", "changes", "rejects", "rejects_csv", "repairs", "warnings", "events", "covered", "left")
 Counts = dict[str, Counter[str]]
 
 
@@ -117,6 +118,7 @@ def _prepare_stores(run: Run, name: str, raw_stores: list[str]) -> dict[str, Any
         "warnings": result.warnings,
         "events": _events(rejects, suspended),
         "covered": covered_rows(items, rejects) if scope.narrows else pl.DataFrame(schema=COVERED),
+        "left": left_of(acknowledged, frames),
     }
     return {
         "counts": {store: dict(count) for store, count in counts.items()},

@@ -28,9 +28,9 @@ def question(run: Run) -> dict[str, Any]:
     held = plan["held"]
     codes = ", ".join(f"{rows:,} for `{code}`" for code, rows in held["by_code"].items())
     body = (
-        f"Run `{run.run_id}` holds {held['rows']:,} rows ({codes}). *Approve* sends exactly these rows, as far as the "
-        f"sources still say the same, and nothing else. *Reject*, or no answer, keeps them held: the next night "
-        f"derives them again.\n\nTo approve, enter this hash below: `{held['hash'][:DIGITS]}`\n\n"
+        f"Run `{run.run_id}` holds {held['rows']:,} rows ({codes}). *Approve* sends, or archives, exactly these rows, "
+        f"as far as the sources still say the same, and nothing else. *Reject*, or no answer, keeps them held: the "
+        f"next night derives them again.\n\nTo approve, enter this hash below: `{held['hash'][:DIGITS]}`\n\n"
         f"Every change stands in: {', '.join(f'`{run.lake.url(key)}`' for key in plan['lists']) or '–'}\n\n"
         f"{as_markdown(plan)}"
     )

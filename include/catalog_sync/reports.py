@@ -12,7 +12,7 @@ import gzip
 import io
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -211,8 +211,30 @@ def outcomes(report: Report, sent: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def strangers(report: Report, sent: pl.DataFrame) -> int:
+def archive_outcomes(report: Report, sent: pl.DataFrame) -> pl.DataFrame:
+    """Return the SKUs that an archive named, as ``outcomes`` does; one that was archived before is acknowledged.
+
+    :param sent: has the text columns ``store_id``, empty, and ``item_sku``.
+    """
+    told = outcomes(_in_no_store(report), sent)
+    text = pl.concat_str("code", pl.lit(" "), "message")
+    already = (pl.col("outcome") == REFUSED) & text.str.contains(r"(?i)already[\s_-]*archived")
+    return told.with_columns(outcome=pl.when(already).then(pl.lit(ACKNOWLEDGED)).otherwise("outcome"))
+
+
+def on_planogram(text: pl.Expr) -> pl.Expr:
+    """Tell whether an error's code or message says that the item still is on a planogram (``archive_catalog_api``)."""
+    return text.str.contains("(?i)planogram")
+
+
+def _in_no_store(report: Report) -> Report:
+    """Return the report of an archive, which is about all stores, without the stores that its lines may name."""
+    return replace(report, items=report.items.with_columns(store_id=pl.lit("")))
+
+
+def strangers(report: Report, sent: pl.DataFrame, archive: bool = False) -> int:
     """Return how many entries of the report name no row that was sent."""
+    report = _in_no_store(report) if archive else report
     return report.malformed + report.items.join(sent, on=KEY, how="anti").height
 
 

@@ -116,6 +116,7 @@ class StoreLimits(Frozen):
     new: Limit = Limit(percent=50, min_rows=100)
     prices: Limit = Limit(percent=10, min_rows=20)
     rejected: Limit = Limit(percent=20, min_rows=50)
+    archived: Limit = Limit(percent=5, min_rows=20)
 
 
 class TotalLimits(Frozen):
@@ -125,6 +126,7 @@ class TotalLimits(Frozen):
     new: Limit = Limit(percent=30, min_rows=500)
     prices: Limit = Limit(percent=5, min_rows=100)
     rejected: Limit = Limit(percent=10, min_rows=200)
+    archived: Limit = Limit(percent=2, min_rows=50)
 
 
 class Guards(Frozen):
@@ -138,6 +140,16 @@ class Guards(Frozen):
     total: TotalLimits = TotalLimits()
     price_move: float = Field(default=50, gt=0)
     source: Limit = Limit(percent=20, min_rows=100)
+
+
+class Archive(Frozen):
+    """When a SKU that has left every store is archived: after so many complete runs, each ``apart`` from the last one.
+
+    ``apart`` keeps a run that is repeated on the same day, from the same exports, from counting twice.
+    """
+
+    after: int = Field(default=3, ge=1)
+    apart: Duration = timedelta(hours=12)
 
 
 class Schedule(Frozen):
@@ -298,6 +310,7 @@ class Settings(Frozen):
     guards: Guards = Guards()
     notify: Notify = Notify()
     alerts: AlertSettings = AlertSettings()
+    archive: Archive = Archive()
     #: Shards of whole stores are packed up to about this many rows; it bounds a prepare task's memory.
     shard_rows: int = Field(default=300_000, ge=1)
     base: Path = Path()

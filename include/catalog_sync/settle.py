@@ -22,7 +22,7 @@ from catalog_sync.doubt import attempts_of
 from catalog_sync.keyed import within, without
 from catalog_sync.lease import Lease
 from catalog_sync.measures import stage
-from catalog_sync.outcomes import outcomes_of
+from catalog_sync.outcomes import archive_lines, archive_words, outcomes_of
 from catalog_sync.parallel import in_threads
 from catalog_sync.run_metrics import announce, count_late
 from catalog_sync.tables import Tables
@@ -60,15 +60,14 @@ def settle(run: Run) -> dict[str, Any]:
     for first in range(0, len(due), CHUNK):
         chunk = due[first : first + CHUNK]
         ends = list(in_threads(lambda pair: outcomes_of(run, pair[0], next_plan), chunk))
-        told = pl.concat(ends)
-        _apply(run, pl.concat([told, *_broken_since(run, told, next_plan)]), now)
+        told = pl.concat(ends, how="diagonal_relaxed")
+        _apply(run, pl.concat([told, *_broken_since(run, told, next_plan)], how="diagonal_relaxed"), now)
         named = {
             f"{attempt.key.pointer}/{what}": _events(rows) for (attempt, what), rows in zip(chunk, ends, strict=True)
         }
         Tables(run.lake).append_once("events", named)
         for (attempt, what), mine in zip(chunk, ends, strict=True):
-            counts = Counter(dict(mine.group_by("outcome").len().iter_rows()))
-            totals += counts
+            totals += Counter(dict(archive_lines(mine).group_by("outcome").len().iter_rows()))
             if what == "book":
                 attempts.booked(attempt, run.run_id)
                 continue
@@ -150,7 +149,8 @@ def _broken_since(run: Run, told: pl.DataFrame, next_plan: int) -> list[pl.DataF
 
 
 def _events(outcomes: pl.DataFrame) -> pl.DataFrame:
-    return outcomes.select(
+    listed = outcomes.filter("listed") if "listed" in outcomes.columns else outcomes
+    return archive_words(listed).select(
         "run_id", "store_id", "item_sku", "code", "message", "ingestion_id", what="outcome", at="resolved_at"
     )
 
@@ -182,9 +182,9 @@ def _news(run: Run, attempt: Attempt, outcomes: pl.DataFrame, next_plan: int) ->
 
 
 def _by_store(outcomes: pl.DataFrame) -> dict[str, dict[str, int]]:
-    """Return how many rows of each store came to which end."""
+    """Return how many rows of each store came to which end; of an archive, how many SKUs in all stores."""
     counts: dict[str, dict[str, int]] = {}
-    for store, outcome, rows in outcomes.group_by("store_id", "outcome").len().iter_rows():
+    for store, outcome, rows in archive_lines(outcomes).group_by("store_id", "outcome").len().iter_rows():
         counts.setdefault(store, {})[outcome] = rows
     return counts
 

@@ -66,6 +66,9 @@ def with_slices(run: Run, plan: Plan) -> Plan:
         numbers[number] = opened["plan_number"]
         for batch, made in opened["batches"].items():
             plan["batch_list"][int(batch) - 1] = made
+        if archives := opened.get("archives", 0):
+            books = plan["leaving"]["books"]
+            books |= {"planned": books["planned"] - archives, "in_doubt": books["in_doubt"] + archives}
         for store, rows in opened["left"].items():
             line = plan["counts"][store]
             line["planned"] -= rows
@@ -108,16 +111,24 @@ def _left_out(run: Run, batches: list[dict[str, Any]], others: list[str]) -> dic
     """Return the batches without the rows that are left to the ``others``, and what was left out."""
     import polars as pl
 
+    from catalog_sync.archives import is_archive, without_skus
     from catalog_sync.doubt import better_known
     from catalog_sync.fields import KEY
 
-    known, made = better_known(run, others), {}
+    known, made, archives = better_known(run, others), {}, 0
     left: list[pl.DataFrame] = []
+    read: list[pl.DataFrame] = []
     for batch in batches:
         rows = run.lake.get_frame(batch["rows_key"])
         why = known.of(rows)
         if why.null_count() == len(rows):
             continue
+        if is_archive(batch):
+            events, made[str(batch["number"])] = without_skus(run, batch, rows, why)
+            archives += events["item_sku"].n_unique()
+            left.append(events)
+            continue
+        read.append(rows.filter(why.is_not_null()).select("store_id"))
         left.append(rows.filter(why.is_not_null()).select(*KEY, what=pl.lit("in_doubt"), code=pl.lit(""))
                     .with_columns(message=why.drop_nulls()))  # fmt: skip
         made[str(batch["number"])] = _without(run, batch, rows, why.is_null())
@@ -128,7 +139,8 @@ def _left_out(run: Run, batches: list[dict[str, Any]], others: list[str]) -> dic
     run.lake.put_frame(key, events)
     for why, count in Counter(events["message"]).items():
         log.warning("%s rows are in doubt and not sent now: %s", count, why)
-    return {"batches": made, "left": dict(events.group_by("store_id").len().iter_rows()), "events": [key]}
+    stores = pl.concat([events.select("store_id").head(0), *read]).group_by("store_id").len()
+    return {"batches": made, "left": dict(stores.iter_rows()), "archives": archives, "events": [key]}
 
 
 def _without(run: Run, batch: dict[str, Any], rows: pl.DataFrame, kept: pl.Series) -> dict[str, Any]:

@@ -96,7 +96,10 @@ class StoreChanges:
         return f"runs/{attempt.key.run_id}/outcomes/{attempt.key.name}.parquet"
 
     def _read(self, key: str) -> pl.DataFrame:
-        return self.run.lake.get_frame(key, _END)
+        frame = self.run.lake.get_frame(key)
+        if "listed" in frame.columns:  # an archive also names stores that never had the SKU
+            frame = frame.filter("listed")
+        return frame.select(_END)
 
     def _lines(self, tables: Tables, stores: list[str], attempts: list[Attempt]) -> pl.DataFrame:
         ends = pl.concat([self._ends(attempt, stores) for attempt in attempts])

@@ -71,12 +71,31 @@ HELD = {
     "run_id": pl.String(),
 }
 
+#: Which SKUs no source had, though Amazon has them: since when, in how many complete runs, and how many rows whose SKU
+#: cannot be told there were in the last run that still had it. The line of the SKU "" tells of the runs themselves:
+#: ``first_run`` has read last, until ``first_missed_at``; ``last_run`` has counted last, and began to read at
+#: ``last_missed_at``.
+ABSENT = {
+    "retailer": pl.String(),
+    "item_sku": pl.String(),
+    "first_run": pl.String(),
+    "first_missed_at": TIME,
+    "runs_missed": pl.Int64(),
+    "last_run": pl.String(),
+    "last_missed_at": TIME,
+    "untellable_before": pl.Int64(),
+}
+
+#: Stands for the content of a row that is, or should be, archived: in outcomes, and in the table ``refusals``.
+ARCHIVE = "archived"
+
 Schema = dict[str, Any]
 _SCHEMAS: dict[str, tuple[Schema, str]] = {
     "acknowledged": (ACKNOWLEDGED, "store_id"),
     "refusals": (REFUSALS, "store_id"),
     "events": (EVENTS, "run_id"),
     "held": (HELD, "store_id"),
+    "absent": (ABSENT, "retailer"),
 }
 _TRIES = 10
 

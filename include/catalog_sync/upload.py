@@ -25,6 +25,7 @@ from catalog_sync.errors import BadInput, CatalogSyncError, Misconfigured, Retry
 from catalog_sync.lease import LEASE_SECONDS, Lease
 from catalog_sync.measures import RETRIES, stage
 from catalog_sync.slices import is_sent, open_slice, slice_of
+from catalog_sync.store_list import StoreList
 from catalog_sync.tickets import Tickets
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def upload(run: Run, batches: Iterable[int], api: CatalogApi | None = None) -> d
         (answers that there were too many requests, which the tickets should never let happen) and ``held_back`` (how
         often the open circuit breaker let no request through).
     :raises Superseded: a newer plan exists; nothing (more) was sent.
-    :raises Misconfigured: Amazon answered 403; sending of the whole run is halted.
+    :raises Misconfigured: Amazon answered 403, and sending of the whole run is halted; or it refuses the list of stores
+        that an archive must carry.
     :raises RetryLater: the API stayed busy or unreachable.
     :raises UploadFailed: Amazon failed on a range and advised no retry; the other ranges were sent.
     """
@@ -129,6 +131,8 @@ class _BatchSender:
         self.api = api
         self.plan_number = plan_number
         self.batch = batch
+        self.archives = batch.get("operation") == "archive"
+        self.listed = "itemSkus" if self.archives else "catalogItems"
         self.attempts = Attempts(run.ledger, run.settings.retailer, run.settings.ledger.keep.total_seconds())
         earlier = self.attempts.of_batch(run.run_id, batch["number"])
         self.next_number = max((a.key.number for a in earlier), default=0) + 1
@@ -150,15 +154,25 @@ class _BatchSender:
 
     @cached_property
     def items(self) -> list[Any]:
-        return list(json.loads(self.payload)["catalogItems"])
+        return list(self.document[self.listed])
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        return dict(json.loads(self.payload))
 
     def body(self, start: int, stop: int) -> bytes:
         if (start, stop) == (0, self.batch["items"]):
             return self.payload
-        return json.dumps({"catalogItems": self.items[start:stop]}, ensure_ascii=False, separators=(",", ":")).encode()
+        part = {**self.document, self.listed: self.items[start:stop]}
+        return json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode()
 
     def send_all(self) -> None:
-        """Send every range that is still due."""
+        """Send every range that is still due.
+
+        :raises Misconfigured: Amazon refuses us, or the list of stores that an archive must carry.
+        """
+        if self.archives and self.work:
+            StoreList.of(self.run).require(self.batch["stores"])
         while self.work:
             start, stop = self.work.popleft()
             if self.rejections and self.answers >= SEARCH_BUDGET:
@@ -166,6 +180,10 @@ class _BatchSender:
                 continue
             attempt, answer = self._send_patiently(start, stop)
             self.answers += answer.verdict not in _AGAIN
+            if answer.verdict is Verdict.REJECTED_STORES and self.archives:
+                self._end(attempt, answer, State.REJECTED)
+                run = self.run
+                raise StoreList.of(run).refuse(self.batch["stores"], answer, run.run_id, run.clock.time())
             if answer.verdict in _SEARCHED:
                 self._search(attempt, answer)
             elif answer.verdict is Verdict.FORBIDDEN:
@@ -253,7 +271,8 @@ class _BatchSender:
         attempt = self._begin(start, stop)
         key = attempt.key
         # Beyond that another run may have taken the lease. The next attempt then asks for it again.
-        answer = self.api.upload(data, attempt.sent_at + LEASE_SECONDS)
+        send = self.api.archive if self.archives else self.api.upload
+        answer = send(data, attempt.sent_at + LEASE_SECONDS)
         held_back = answer.verdict is Verdict.BREAKER_OPEN
         self.held_back += held_back
         self.requests += not held_back

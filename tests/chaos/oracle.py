@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING
 
+from tests.chaos.schedule import DAY
 from tests.chaos.world import Key, Source
 
 from catalog_sync.run import Options
@@ -95,8 +96,17 @@ def _changed_at(history: list[tuple[float, Source]], place: int, key: Key) -> in
 
 
 def _empty_is_not_delete(player: Player) -> None:
-    if any(entry.operation == "archive" for entry in player.world.api.record.all()):
-        _fail("I5: something was archived, although nobody decides archives yet")
+    """What is archived was in no row that any run had read in the day before: three runs, twelve hours apart."""
+    moments = [at for at, _ in player.world.history]
+    read_at = {played.run_id: played.read_at for played in player.runs}
+    for asked in player.world.archived:
+        last = read_at[asked.run_id]
+        for run_id, read in read_at.items():
+            if last is None or read is None or not last - DAY + 60 <= read <= last:
+                continue
+            there = {sku for _, sku in player.world.history[bisect_right(moments, read) - 1][1]}
+            if there & set(asked.skus) or (run_id == asked.run_id and not there):
+                _fail(f"I5: {asked.run_id} archives {asked.skus}; {run_id}, which read within a day, had {there}")
 
 
 def _books_count_what_was_read(player: Player) -> None:
@@ -110,6 +120,11 @@ def _books_count_what_was_read(player: Player) -> None:
 
 
 def _converged(player: Player) -> None:
+    run = player.world.run("oracle", Options())
+    with player.world.effects.calm():
+        rows = Tables(run.lake).read("acknowledged", run.stores).filter(state="ACTIVE")
+    if gone := set(rows["item_sku"]) - {sku for _, sku in player.world.source}:
+        _fail(f"I7: {sorted(gone)} have left every store and are not archived")
     active, target = player.world.active(), player.world.source
     # A SKU that left keeps its barcode at Amazon until it is archived, so whoever claims it since is refused.
     left = {(key[0], content[1]) for key, content in active.items() if key not in target}

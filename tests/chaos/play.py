@@ -31,8 +31,9 @@ log = logging.getLogger(__name__)
 TRIES = 7
 #: Steps of collecting after which something must be wrong: the deadline comes long before.
 MOST_STEPS = 20_000
-#: Nights without faults after which Amazon's catalog must be right: the horizon passes, and a suspension (7 days).
-REST = (DAY, DAY, 8 * DAY)
+#: Nights without faults after which Amazon's catalog must be right: the horizon passes, three count who has left,
+#: whoever claims a barcode of what was archived is sent, and a suspension (7 days) is over.
+REST = (DAY, DAY, DAY, DAY, 8 * DAY, DAY)
 
 
 class Abandoned(BaseException):

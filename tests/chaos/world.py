@@ -96,6 +96,15 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class Archived:
+    """An archive request as it reached Amazon: when, by which run, and for which SKUs."""
+
+    at: float
+    run_id: str
+    skus: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Reported:
     """A line that a report of Amazon says ``SUCCESS`` or ``FAILED`` of."""
 
@@ -119,7 +128,7 @@ class RecordingCore(Core):
 
     def _process(self, ingestion: Ingestion, body: dict[str, Any]) -> list[dict[str, Any]]:
         lines = super()._process(ingestion, body)
-        if ingestion.fault not in ("fatal", "fatal_half", "cancelled"):
+        if "catalogItems" in body and ingestion.fault not in ("fatal", "fatal_half", "cancelled"):
             for line, item in zip(lines, body["catalogItems"], strict=True):
                 self.said.append(Reported((line["storeId"], line["itemSku"]), content_of(item), line["status"]))
         return lines
@@ -157,6 +166,9 @@ class Wire(httpx.BaseTransport):
                 items = json.loads(request.content)["catalogItems"]
                 carried = {(item["store_id"], item["item_sku"]): content_of(item) for item in items}
                 world.sent.append(Sent(world.clock.now, world.sender, carried))
+            elif request.url.path.endswith("/archive"):
+                skus = json.loads(request.content)["itemSkus"]
+                world.archived.append(Archived(world.clock.now, world.sender, tuple(skus)))
             world.clock.now += 0.03
             return self._inner.handle_request(request)
 
@@ -199,6 +211,7 @@ class World:
         self.api = Api(self.core, Identities(sandbox), lambda: self.clock.now)
         self.wire = Wire(self, self.api)
         self.sent: list[Sent] = []
+        self.archived: list[Archived] = []
         self.sender = ""
         self.injected: list[FaultPlan] = []
         #: The source as it was from each moment on.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +22,7 @@ from catalog_sync.api.outcomes import (
     Answer,
     StatusAnswer,
     Verdict,
+    classify_archive,
     classify_ingestion,
     classify_status,
     safe_text,
@@ -162,10 +163,13 @@ class CatalogApi:
         """Send one batch, the bytes of ``{"catalogItems": [...]}``; nothing after the Unix time ``not_after``."""
         return self._call("upload", UPLOAD, body, classify_ingestion, Answer, not_after=not_after)
 
-    def archive(self, item_skus: Sequence[str], all_applicable_stores: Sequence[str]) -> Answer:
-        """Ask Amazon to archive SKUs in every store; ``all_applicable_stores`` is every store of the retailer."""
-        body = _json({"itemSkus": list(item_skus), "allApplicableStores": list(all_applicable_stores)})
-        return self._call("archive", ARCHIVE, body, classify_ingestion, Answer)
+    def archive(self, body: bytes, not_after: float | None = None) -> Answer:
+        """Ask Amazon to archive SKUs in every store; nothing after the Unix time ``not_after``.
+
+        :param body: the bytes of ``{"itemSkus": [...], "allApplicableStores": [...]}``, the latter every store of the
+            retailer.
+        """
+        return self._call("archive", ARCHIVE, body, classify_archive, Answer, not_after=not_after)
 
     def status(self, ingestion_id: str, spare: bool = False) -> StatusAnswer:
         """Ask how far an ingestion is; ``spare`` keeps to one ticket in nine, while uploads are being sent."""

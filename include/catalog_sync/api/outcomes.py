@@ -3,6 +3,7 @@
     seen                                          verdict            then
     2xx with an ingestion id                      ACCEPTED           record it
     400 naming stores                             REJECTED_STORES    split by store
+    400 to an archive that speaks of stores       REJECTED_STORES    archive nothing: the list of stores is wrong
     400 otherwise, 413                            REJECTED           halve until the row is found
     403                                           FORBIDDEN          stop sending; the message says where to look, and
                                                                      ``expired`` whether other credentials may help
@@ -25,7 +26,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -56,7 +57,8 @@ class Answer:
 
     ``http_status`` and ``retry_after`` (seconds) are ``None`` where there was none; ``sent_at`` is Unix time,
     ``latency`` seconds; ``message`` and ``evidence`` are short and hold no secret. ``expired``: Amazon refuses the
-    credentials because they are too old, and nothing else about the request.
+    credentials because they are too old, and nothing else about the request. ``named``: what may be a store's id in the
+    text that refuses an archive.
     """
 
     verdict: Verdict
@@ -68,6 +70,7 @@ class Answer:
     sent_at: float = 0.0
     evidence: str = ""
     expired: bool = False
+    named: tuple[str, ...] = ()
 
     @property
     def throttled(self) -> bool:
@@ -100,6 +103,8 @@ PROCESSING_STATES = frozenset({"INQUEUE", "INPROGRESS", "DONE", "CANCELLED", "FA
 MAX_ID = 255
 #: A ``Retry-After`` is honoured up to this many seconds; a busy task then gives way to a retry of the task.
 MAX_RETRY_AFTER = 60.0
+#: So much of the text that refuses an archive is searched for stores.
+MAX_STORES_TEXT = 100_000
 #: What is kept of Amazon's own text in the message of a 403.
 MAX_FORBIDDEN_TEXT = 120
 #: A clock that is off by more than this many seconds is told of with every 403 (AWS refuses signatures whose time is
@@ -110,6 +115,8 @@ MAX_SKEW = 300.0
 # are either incorrect/not associated with same retailer". A text that merely mentions a store id (its length, say) is
 # no such.
 _STORES = re.compile(r"store\s*_?id.*(incorrect|not associated|same retailer)", re.IGNORECASE | re.DOTALL)
+_ANY_STORE = re.compile(r"stores?\b|store\s*_?id", re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _RETRY = "please retry again"
 _ERROR_KEYS = ("errorMsg", "message", "Message")
 
@@ -158,6 +165,22 @@ def classify_ingestion(status: int, headers: Mapping[str, str], body: bytes, now
         verdict = Verdict.REJECTED_STORES if status == 400 and _STORES.search(text) else Verdict.REJECTED
         return Answer(verdict, http_status=status, message=text)
     return _refusal(status, headers, document, text, now)
+
+
+def classify_archive(status: int, headers: Mapping[str, str], body: bytes, now: float) -> Answer:
+    """Return what the answer to an archive request means, as ``classify_ingestion`` does; never raises.
+
+    When a store is missing from the request, the text lists all stores of the retailer (``archive_catalog_api``); how
+    is not documented, so every word of it with a digit may be a store.
+    """
+    answer = classify_ingestion(status, headers, body, now)
+    document = _document(body)
+    full = _plain_text(document, body)
+    if status != 400 or not _ANY_STORE.search(full):
+        return answer
+    words = _WORD.findall(safe_text(full, MAX_STORES_TEXT))
+    named = dict.fromkeys(word.strip("._-") for word in words if any(c.isdigit() for c in word))
+    return replace(answer, verdict=Verdict.REJECTED_STORES, named=tuple(named))
 
 
 def classify_status(status: int, headers: Mapping[str, str], body: bytes, now: float) -> StatusAnswer:
@@ -296,10 +319,18 @@ def _document(body: bytes) -> dict[str, Any] | None:
 
 
 def _text(document: dict[str, Any] | None, body: bytes) -> str:
-    for key in _ERROR_KEYS:
-        if document and isinstance(document.get(key), str) and document[key].strip():
-            return safe_text(document[key])
-    return _shown(body)
+    text = _error_text(document)
+    return safe_text(text) if text else _shown(body)
+
+
+def _plain_text(document: dict[str, Any] | None, body: bytes) -> str:
+    """Return the whole text of an error; it may hold secrets."""
+    return _error_text(document) or body[:MAX_STORES_TEXT].decode("utf-8", "replace")
+
+
+def _error_text(document: dict[str, Any] | None) -> str:
+    texts = (document.get(key) for key in _ERROR_KEYS) if document else ()
+    return next((text for text in texts if isinstance(text, str) and text.strip()), "")
 
 
 def _shown(body: bytes) -> str:

@@ -122,6 +122,8 @@ class Wire(httpx.BaseTransport):
         self._fate = fate
         self.sandbox = SandboxTransport(api)
         self.uploads: list[dict[Key, str]] = []
+        #: The bodies of archive requests.
+        self.archives: list[dict[str, list[str]]] = []
         self.watch: Callable[[], None] = lambda: None
         #: Answers report downloads instead of the sandbox, if it returns something.
         self.reports: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
@@ -130,9 +132,12 @@ class Wire(httpx.BaseTransport):
         """Return the sandbox's answer."""
         if request.method == "GET":
             return self.reports(request) or self.sandbox.handle_request(request)
-        if request.url.path.endswith("/upload"):
-            items = json.loads(request.read())["catalogItems"]
-            self.uploads.append({(item["store_id"], item["item_sku"]): item["item_name"] for item in items})
+        if request.url.path.endswith(("/upload", "/archive")):
+            asked = json.loads(request.read())
+            if items := asked.get("catalogItems"):
+                self.uploads.append({(item["store_id"], item["item_sku"]): item["item_name"] for item in items})
+            else:
+                self.archives.append(asked)
             with self._fate.around("request"):
                 try:
                     return self.sandbox.handle_request(request)
@@ -162,6 +167,12 @@ class World:
         self.changes: dict[str, Any] = {}
         #: How many bytes are free on the lake's disk.
         self.free: Free = free_bytes
+
+    def retailer(self, *stores: str) -> None:
+        """Let Amazon know exactly these stores of the retailer."""
+        self.amazon.config = SandboxConfig.model_validate({"retailers": {"acme": stores}})
+        self.api = Api(self.amazon, Identities(self.amazon.config), self.clock.time)
+        self.wire.sandbox = SandboxTransport(self.api)
 
     def publish(self, text: str) -> None:
         """Deliver a notice, raw."""
