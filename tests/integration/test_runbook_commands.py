@@ -26,7 +26,8 @@ def ours() -> list[str]:
 
 def words_of(command: str, run: str, file: Path) -> list[str]:
     """The command's words, with a run and a file for those that stand for one."""
-    return [{"RUN": run, "FILE": str(file)}.get(word, word) for word in shlex.split(command.removeprefix(OURS))]
+    meant = {"RUN": run, "FILE": str(file), "SKU": "SKU-1", "STORE": "SEA-001"}
+    return [meant.get(word, word) for word in shlex.split(command.removeprefix(OURS))]
 
 
 @pytest.mark.enable_socket
