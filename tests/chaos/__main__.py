@@ -14,18 +14,23 @@ from pathlib import Path
 from tests.fast_place import fast_place
 
 
-def batch(seed: int, schedules: int, worker: int) -> tuple[int, Counter[str], list[str]]:
-    """Play schedules drawn from ``seed`` in this process; return how many, what struck, and the violations."""
+def batch(seed: int, schedules: int, worker: int) -> tuple[int, Counter[str], Counter[str], list[str]]:
+    """Play schedules drawn from ``seed`` in this process.
+
+    Returns how many, the faults that struck, what else happened, and the violations.
+    """
     import logging
 
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as seeded
-    from tests.chaos.play import Violated, play
+    from tests.chaos.play import play
     from tests.chaos.schedule import Schedule
     from tests.chaos.schedule import schedules as all_schedules
+    from tests.chaos.violated import Violated
 
     logging.disable(logging.CRITICAL)
     struck: Counter[str] = Counter()
+    besides: Counter[str] = Counter()
     violations: list[str] = []
     done = 0
     folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=fast_place()))
@@ -38,6 +43,7 @@ def batch(seed: int, schedules: int, worker: int) -> tuple[int, Counter[str], li
         struck["process killed"] += player.deaths
         struck["run in another run"] += player.nested
         struck["queue junk"] += player.junk
+        besides.update(player.besides)
 
     said = time.monotonic()
 
@@ -63,7 +69,7 @@ def batch(seed: int, schedules: int, worker: int) -> tuple[int, Counter[str], li
         violations.append(str(violation))
     except BaseExceptionGroup as several:
         violations += [str(error) for error in several.exceptions]
-    return done, struck, violations
+    return done, struck, besides, violations
 
 
 def main() -> int:
@@ -76,18 +82,23 @@ def main() -> int:
     workers = max(1, min(len(os.sched_getaffinity(0)), asked.schedules))
     shares = [asked.schedules // workers + (n < asked.schedules % workers) for n in range(workers)]
     struck: Counter[str] = Counter()
+    besides: Counter[str] = Counter()
     violations: list[str] = []
     played = 0
     with ProcessPoolExecutor(workers) as pool:
-        for done, faults, found in pool.map(batch, [asked.seed] * workers, shares, range(workers)):
+        for done, faults, more, found in pool.map(batch, [asked.seed] * workers, shares, range(workers)):
             played += done
             struck.update(faults)
+            besides.update(more)
             violations += found
     for violation in violations:
         print(violation, end="\n\n")
     print(f"seed {asked.seed}")
     for fault, times in sorted(struck.items()):
         print(f"  {fault:24} {times:>9,}")
+    print("besides, no faults:")
+    for event, times in sorted(besides.items()):
+        print(f"  {event:24} {times:>9,}")
     print(f"{played} schedules, {sum(struck.values())} faults, {len(violations)} violations")
     return 1 if violations else 0
 

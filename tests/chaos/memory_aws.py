@@ -23,7 +23,8 @@ class MemoryTable:
         self._effects = effects or Effects()
 
     def get_item(self, TableName: str, Key: Item, ConsistentRead: bool) -> dict[str, Any]:
-        """Return the item, if there is one."""
+        """Return the item, if there is one; every decision wants it strongly consistent."""
+        assert ConsistentRead
         item = self.items.get(_key(Key))
         return {"Item": dict(item)} if item else {}
 
@@ -37,7 +38,8 @@ class MemoryTable:
         ScanIndexForward: bool = True,
         Limit: int | None = None,
     ) -> dict[str, Any]:
-        """Return the items of one partition in the order of their sort keys, or the other way round."""
+        """Return the items of one partition by their sort keys, or the other way round, strongly consistent."""
+        assert ConsistentRead
         pk = ExpressionAttributeValues[":pk"]["S"]
         prefix = ExpressionAttributeValues.get(":prefix", {"S": ""})["S"]
         before = ExpressionAttributeValues.get(":before", {"S": ""})["S"]

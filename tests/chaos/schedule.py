@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
-from tests.chaos.world import SKUS, STORES, Key
+from tests.chaos.rows import SKUS, STORES, Key
 
 from catalog_sandbox.faults import FAULTS
 
@@ -18,13 +18,20 @@ _STRIKES = sorted(name for names in FAULTS.values() for name in names)
 
 @dataclass(frozen=True)
 class Edit:
-    """One change of the source: ``what`` is price, back, bad, drop, move (its barcode), empty or lost."""
+    """One change of the source.
+
+    ``what`` is price, back, bad, drop, move (its barcode), empty or lost; of a whole store: prices (each is another),
+    spoiled (half of its rows become bad), short (half of them are missing); and of the whole source: export (for this
+    one night an old file lies there, as old as it is).
+    """
 
     what: str
     key: Key = ("S1", "A")
 
     def __str__(self) -> str:
-        where = "" if self.what in ("empty", "lost") else f" {self.key[0]}/{self.key[1]}"
+        if self.what in ("empty", "lost", "export"):
+            return self.what
+        where = f" of {self.key[0]}" if self.what in ("prices", "spoiled", "short") else f" {self.key[0]}/{self.key[1]}"
         return f"{self.what}{where}"
 
 
@@ -71,6 +78,12 @@ class Night:
     cleared: tuple[int, str] | None = None
     failing_deletes: int = 0
     pause: float = DAY
+    #: What a person says to what an earlier run holds, how many runs ago: approve, reject, or mistyped (the hash). This
+    #: run is then to release it.
+    answer: tuple[int, str] | None = None
+    #: SKUs that Amazon refuses meanwhile, and such in whose presence it refuses the whole request.
+    refused: tuple[str, ...] = ()
+    poison: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"backfill of {self.store}" if self.store else "night"]
@@ -79,31 +92,54 @@ class Night:
         parts += [f"queue: {', '.join(self.junk)}"] if self.junk else []
         parts += [f"{self.failing_deletes} deletes fail"] if self.failing_deletes else []
         parts += [f"{self.cleared[1]} of {self.cleared[0]} runs ago is cleared first"] if self.cleared else []
+        parts += [f"{self.answer[1]} what {self.answer[0]} runs ago holds, and release it"] if self.answer else []
+        parts += [f"Amazon refuses {', '.join(self.refused)}"] if self.refused else []
+        parts += [f"Amazon refuses requests with {', '.join(self.poison)}"] if self.poison else []
         parts += [str(incident) for incident in self.incidents]
         return "; ".join(parts) + f"; then {self.pause / HOUR:g} h"
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Some nights, and the seed of all other chance."""
+    """Some nights, and the seed of all other chance.
+
+    ``guarded``: the guards' limits are as narrow as the catalog is small, and old sources are stale. ``mended``: when
+    the source comes to rest, its bad rows are good again. ``loaded``: the first load went well, the night before.
+    """
 
     seed: int = 0
     nights: tuple[Night, ...] = field(default=(Night(),))
+    guarded: bool = False
+    mended: bool = True
+    loaded: bool = False
 
     def __str__(self) -> str:
         lines = [f"{number}. {night}" for number, night in enumerate(self.nights, 1)]
-        return "\n".join([f"seed {self.seed}", *lines])
+        more = [", narrow guards"] * self.guarded + [", bad rows stay bad"] * (not self.mended)
+        more += [", loaded before"] * self.loaded
+        return "\n".join([f"seed {self.seed}{''.join(more)}", *lines])
 
 
 _keys = st.tuples(st.sampled_from(STORES), st.sampled_from(SKUS))
 _edits = st.builds(
     Edit,
-    st.sampled_from(["price", "price", "price", "back", "bad", "drop", "move", "empty", "lost"]),
+    st.sampled_from(
+        ["price"] * 6
+        + ["back"] * 2
+        + ["bad"] * 2
+        + ["drop"] * 2
+        + ["move"] * 2
+        + ["empty", "lost"]
+        + ["prices"] * 2
+        + ["spoiled", "short", "export"]
+    ),
     _keys,
 )
 _strikes = st.builds(Strike, st.sampled_from(_STRIKES), st.integers(0, 4), st.sampled_from([1, 1, 1, 2, 6]))
 _pauses = st.sampled_from([10 * MINUTE, HOUR, 5 * HOUR, DAY, DAY, 26 * HOUR])
 _deaths = st.builds(Incident, st.integers(0, 150), st.sampled_from(["retry", "retry", "retry", "abandon"]))
+_answers = st.sampled_from(["approve", "approve", "approve", "reject", "mistyped"])
+_few_skus = st.sampled_from([()] * 6 + [(sku,) for sku in SKUS[:2]])
 _junk = st.lists(st.sampled_from(["malformed", "unknown ingestion", "repeat", "not a state"]), max_size=2).map(tuple)
 
 
@@ -118,6 +154,9 @@ def _nights(incidents: st.SearchStrategy[Incident]) -> st.SearchStrategy[Night]:
         cleared=st.none() | st.tuples(st.integers(1, 3), st.sampled_from(["plan", "upload", "collect", "settle"])),
         failing_deletes=st.sampled_from([0, 0, 0, 2]),
         pause=_pauses,
+        answer=st.none() | st.none() | st.tuples(st.integers(1, 2), _answers),
+        refused=_few_skus,
+        poison=_few_skus,
     )
 
 
@@ -125,5 +164,10 @@ _others = st.builds(Incident, st.integers(0, 150), st.just("other"), _nights(_de
 
 #: Every schedule that is played.
 schedules = st.builds(
-    Schedule, st.integers(0, 2**16), st.lists(_nights(_deaths | _others), min_size=1, max_size=3).map(tuple)
+    Schedule,
+    st.integers(0, 2**16),
+    st.lists(_nights(_deaths | _others), min_size=1, max_size=3).map(tuple),
+    guarded=st.booleans(),
+    mended=st.booleans(),
+    loaded=st.booleans(),
 )

@@ -7,10 +7,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.chaos.play import Violated, play
-from tests.chaos.schedule import Edit, Incident, Night, Schedule, Strike
+from tests.chaos.play import play
+from tests.chaos.schedule import DAY, Edit, Incident, Night, Schedule, Strike
+from tests.chaos.violated import Violated
+from tests.chaos.world import EPOCH
 
-from catalog_sync import catalog_rows, collect, diff, outcomes, prepare, tickets, upload
+from catalog_sync import catalog_rows, collect, diff, guarding, held, outcomes, plan, prepare, shards, tickets, upload
 from catalog_sync.attempts import State
 from catalog_sync.lease import Lease
 
@@ -23,17 +25,19 @@ def folder(fast_folder: Path) -> Path:
     return fast_folder / "world"
 
 
-def violated(folder: Path, *nights: Night) -> str:
+def violated(folder: Path, *nights: Night, guarded: bool = False) -> str:
     """Play the nights and return the violation, its last line."""
     with pytest.raises(Violated) as found:
-        play(Schedule(1, nights), folder)
+        play(Schedule(1, nights, guarded), folder)
     return str(found.value).splitlines()[-1]
 
 
 def test_the_schedules_of_this_page_violate_nothing(folder: Path) -> None:
     """What each mutant is caught with passes without it."""
-    for nights in (FATAL, HALF, REJECTED_LATER, CLEARED, (Night(),), BROKEN_REPORT, CRASH):
-        play(Schedule(1, nights), folder)
+    for nights in (FATAL, HALF, REJECTED_LATER, CLEARED, (Night(),), BROKEN_REPORT, CRASH, HALF_THEN_BAD):
+        play(Schedule(1, nights, mended=nights is not HALF_THEN_BAD), folder)
+    for nights in (PRICES, OLD_EXPORT, REJECTED, RELEASED, CHANGED_MEANWHILE):
+        play(Schedule(1, nights, guarded=True), folder)
 
 
 FATAL = (Night(strikes=(Strike("fatal", 0, 3),)),)
@@ -50,6 +54,16 @@ CLEARED = (Night(PRICE, (Strike("forbidden", 0, 6),)), Night(PRICE), Night(clear
 BROKEN_REPORT = (Night(strikes=(Strike("report_unlisted", 0, 3),)),)
 #: The process dies after the request was accepted and before that is recorded.
 CRASH = (Night(incidents=(Incident(62),)),)
+#: Half of two new prices is applied by uploads that end FATAL; then those rows are bad, and stay so.
+HALF_THEN_BAD = (*HALF[:2], Night(tuple(Edit("bad", key) for key in BOTH)))
+
+# Where guards are narrow:
+PRICES = (Night(), Night((Edit("prices"),)))
+#: A price changes, and days later the export of the day before that lies there once more.
+OLD_EXPORT = (Night(pause=2 * DAY), Night(PRICE, pause=2 * DAY), Night(pause=2 * DAY), Night((Edit("export"),)))
+REJECTED = (*PRICES, Night(answer=(1, "reject")))
+RELEASED = (*PRICES, Night(answer=(1, "approve")))
+CHANGED_MEANWHILE = (*PRICES, Night(PRICE, answer=(1, "approve")))
 
 
 def test_an_end_without_a_report_that_is_taken_for_one_breaks_i1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,3 +127,69 @@ def test_a_row_that_is_taken_for_unchanged_breaks_i7(folder: Path, monkeypatch: 
 
     monkeypatch.setattr(prepare, "diff", blind)
     assert "I7" in violated(folder, Night(), Night(PRICE))
+
+
+def test_guards_that_do_not_judge_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All prices of a store move at once, and are sent."""
+    monkeypatch.setattr(guarding, "judge", lambda *judged: [])
+    assert "guards: r2 sent 4 changed of 4 in S1" in violated(folder, *PRICES, guarded=True)
+
+
+def test_changes_out_of_an_old_export_break_i5(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks how old the source is."""
+    monkeypatch.setattr(shards, "judge_sources", lambda *judged: [])
+    assert "I5: r4 sent {'S1': 1} changes out of an old export" in violated(folder, *OLD_EXPORT, guarded=True)
+
+
+def test_a_release_that_nobody_approved_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may start a run, may release; a person's no does not count."""
+    monkeypatch.setattr(guarding, "require_approval", lambda run: None)
+    assert "guards: r3 sent what r2 holds, and nobody approved it" in violated(folder, *REJECTED, guarded=True)
+
+
+def test_a_release_of_more_than_was_approved_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row has changed since it was shown, and goes with the others."""
+
+    def careless(candidates: pl.DataFrame, approved: pl.DataFrame) -> pl.DataFrame:
+        same = candidates.join(approved, on=["store_id", "item_sku"], how="semi", maintain_order="left")
+        return same.with_columns(hold=pl.lit(""))
+
+    monkeypatch.setattr(held, "release", careless)
+    assert "guards: r3 released ('S1', 'A')" in violated(folder, *CHANGED_MEANWHILE, guarded=True)
+
+
+def test_a_held_row_that_is_forgotten_breaks_i7(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was held once is taken for unchanged: no later night derives it again."""
+    compare = diff.diff
+
+    def forgetful(items: pl.DataFrame, *arguments: Any) -> pl.DataFrame:
+        made = compare(items, *arguments)
+        late = arguments[3] > EPOCH + 1.5 * DAY
+        return made.with_columns(action=pl.when(late).then(pl.lit("unchanged")).otherwise("action"))
+
+    monkeypatch.setattr(prepare, "diff", forgetful)
+    assert "I7" in violated(folder, *PRICES, guarded=True)
+
+
+def test_a_rejected_row_whose_doubt_is_forgotten_breaks_i7(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half applied, then rejected for good: Amazon has what nothing proves, and the table calls it proven."""
+    turn = catalog_rows._turn
+    clean = pl.lit(None, dtype=pl.Int64)
+    monkeypatch.setattr(
+        catalog_rows, "_turn", lambda before, rows, now: turn(before, rows, now).with_columns(dirty_until=clean)
+    )
+    with pytest.raises(Violated, match=r"I7: .* was acknowledged \(it left or was rejected\)"):
+        play(Schedule(1, HALF_THEN_BAD, mended=False), folder)
+
+
+def test_what_is_written_twice_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of changes under one name for every try."""
+    put = plan._put_list
+
+    def again(run: Any, *arguments: Any) -> list[str]:
+        run.lake.put(run.key("changes.csv"), run.token().encode())
+        run.lake.put(run.key("changes.csv"), run.token().encode())
+        return put(run, *arguments)
+
+    monkeypatch.setattr(plan, "_put_list", again)
+    assert "design 7: runs/r1/changes.csv was written twice" in violated(folder, Night())

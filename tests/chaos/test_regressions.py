@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.chaos.play import Player
+from tests.chaos.player import Player
 from tests.chaos.schedule import Night
 from tests.chaos.world import world
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -15,36 +16,28 @@ from pathlib import Path
 from typing import Any
 
 import botocore.auth
-import httpx
 from botocore.credentials import Credentials
+from tests.chaos.deployment import settings
 from tests.chaos.effects import Effects
 from tests.chaos.memory_aws import MemoryQueues, MemoryTable
+from tests.chaos.recorded import Archived, ChaosLake, RecordingCore, Sent, Wire
+from tests.chaos.rows import HEADER, STORES, Key, Source, content_of
 
 from catalog_sandbox.api import Api
 from catalog_sandbox.config import DEFAULT_KEY, DEFAULT_SECRET, SandboxConfig
-from catalog_sandbox.core import Core
 from catalog_sandbox.faults import FaultPlan
 from catalog_sandbox.identities import Identities
-from catalog_sandbox.ingestions import Ingestion
-from catalog_sandbox.inprocess import SandboxTransport
 from catalog_sync import parallel, prepare, tables
 from catalog_sync.api.client import CatalogApi
 from catalog_sync.breaker import Breaker
 from catalog_sync.connections import EnvironmentConnections
-from catalog_sync.lake import Lake
 from catalog_sync.ledger import LedgerTable
 from catalog_sync.run import Options, Run
-from catalog_sync.settings import Settings
+from catalog_sync.tables import Tables
 from catalog_sync.tickets import Tickets
 
-STORES = ("S1", "S2")
-SKUS = ("A", "B", "C", "D")
 #: The simulated night begins here; the sandbox's own clock is the same.
 EPOCH = 1_790_000_000.0
-HEADER = ("item_no", "gtin", "descr", "retail", "store_no")
-
-Key = tuple[str, str]
-Content = dict[str, Any]
 
 
 class Clock:
@@ -66,111 +59,14 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Row:
-    """What the source says of one SKU in one store. ``good`` rows pass the contract."""
+class Acknowledged:
+    """A row that Amazon has acknowledged as active; ``proven``: nothing makes it doubtful."""
 
-    version: int
-    barcode: int
-    good: bool = True
-
-    def cells(self, key: Key) -> dict[str, str]:
-        """Return the row of the source file."""
-        price = f"{self.version}.00" if self.good else "n/a"
-        return dict(zip(HEADER, (key[1], str(self.barcode), f"Item {key[1]}", price, key[0]), strict=True))
-
-    def content(self) -> tuple[str, str]:
-        """Return what tells its item from others: price and barcode."""
-        return f"{self.version}.00", str(self.barcode)
-
-
-Source = dict[Key, Row]
-
-
-@dataclass(frozen=True)
-class Sent:
-    """An upload request as it reached Amazon: when, by which run, and what it carried."""
-
-    at: float
-    run_id: str
-    items: dict[Key, tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Archived:
-    """An archive request as it reached Amazon: when, by which run, and for which SKUs."""
-
-    at: float
-    run_id: str
-    skus: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Reported:
-    """A line that a report of Amazon says ``SUCCESS`` or ``FAILED`` of."""
-
-    key: Key
     content: tuple[str, str]
-    status: str
+    proven: bool
 
 
-def content_of(item: Content) -> tuple[str, str]:
-    """Return price and barcode of an item as sent."""
-    return item["standard_price"], item["external_product_id"]
-
-
-class RecordingCore(Core):
-    """The sandbox's core, which also keeps what each report says of which content."""
-
-    def reset(self) -> None:
-        """Forget everything."""
-        super().reset()
-        self.said: list[Reported] = []
-
-    def _process(self, ingestion: Ingestion, body: dict[str, Any]) -> list[dict[str, Any]]:
-        lines = super()._process(ingestion, body)
-        if "catalogItems" in body and ingestion.fault not in ("fatal", "fatal_half", "cancelled"):
-            for line, item in zip(lines, body["catalogItems"], strict=True):
-                self.said.append(Reported((line["storeId"], line["itemSku"]), content_of(item), line["status"]))
-        return lines
-
-
-class ChaosLake(Lake):
-    """The lake, each of whose writes is an effect."""
-
-    effects: Effects
-
-    def put(self, key: str, data: bytes) -> None:
-        """Write an object."""
-        with self.effects.around("lake put"):
-            super().put(key, data)
-
-    def create(self, key: str, data: bytes) -> bool:
-        """Write an object unless there is one."""
-        with self.effects.around("lake create"):
-            return super().create(key, data)
-
-
-class Wire(httpx.BaseTransport):
-    """The way to Amazon: notes what arrives there, and when; a request is an effect."""
-
-    def __init__(self, world: World, api: Api) -> None:
-        self._world, self._inner = world, SandboxTransport(api)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Carry one request."""
-        world = self._world
-        if request.method == "GET":
-            return self._inner.handle_request(request)
-        with world.effects.around("request"):
-            if request.url.path.endswith("/upload"):
-                items = json.loads(request.content)["catalogItems"]
-                carried = {(item["store_id"], item["item_sku"]): content_of(item) for item in items}
-                world.sent.append(Sent(world.clock.now, world.sender, carried))
-            elif request.url.path.endswith("/archive"):
-                skus = json.loads(request.content)["itemSkus"]
-                world.archived.append(Archived(world.clock.now, world.sender, tuple(skus)))
-            world.clock.now += 0.03
-            return self._inner.handle_request(request)
+Stood = dict[Key, Acknowledged]
 
 
 class _Aws:
@@ -190,13 +86,14 @@ class World:
 
     :param folder: an empty folder of its own; memory is fastest.
     :param seed: what all chance within comes from.
+    :param guarded: whether the guards' limits are as narrow as the catalog is small.
     """
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, guarded: bool = False) -> None:
         self.folder, self.random = folder, random.Random(seed)
         self.clock, self.effects = Clock(), Effects()
         self.table = MemoryTable(self.effects)
-        self.undeleted_rules: list[str] = []
+        self.broken_rules: list[str] = []
         self.queues = MemoryQueues(self.clock, self.effects, self.random, self._deleted)
         self._ids = itertools.count(1)
         sandbox = SandboxConfig.model_validate({"retailers": {"acme": STORES}, "seed": seed})
@@ -216,7 +113,10 @@ class World:
         self.injected: list[FaultPlan] = []
         #: The source as it was from each moment on.
         self.history: list[tuple[float, Source]] = [(0.0, {})]
-        self.settings = settings(folder)
+        #: Of the places in it where an old export lay, how old that was: when it was made.
+        self.exports: dict[int, float] = {}
+        self.guarded = guarded
+        self.settings = settings(folder, guarded)
         self._tokens = itertools.count(1)
 
     @property
@@ -232,6 +132,13 @@ class World:
             writer = csv.DictWriter(file, HEADER)
             writer.writeheader()
             writer.writerows(row.cells(key) for key, row in sorted(source.items()))
+        self.export()
+
+    def export(self, at: float | None = None) -> None:
+        """Let the file be as young as this, by default made just now, as it is every night."""
+        at = self.clock.now if at is None else at
+        if (self.folder / "items.csv").exists():
+            os.utime(self.folder / "items.csv", (at, at))
 
     def lose_source(self) -> None:
         """Let the source be unreadable until the next edit."""
@@ -245,7 +152,7 @@ class World:
         """Open a run."""
         lake = ChaosLake.open(str(self.folder / "lake"), lambda: None)  # type: ignore[arg-type, return-value]
         assert isinstance(lake, ChaosLake)
-        lake.effects = self.effects
+        lake.effects, lake.broken_rules = self.effects, self.broken_rules
         ledger = LedgerTable(self.table, "Ledger", self.clock.sleep)
         aws: Any = _Aws(self)
         return Run(
@@ -272,6 +179,16 @@ class World:
             transport=self.wire,
         )
 
+    def stood(self) -> Stood:
+        """Return the active rows of our own table of what Amazon has acknowledged."""
+        with self.effects.calm():
+            rows = Tables(self.run("oracle", Options()).lake).read("acknowledged", STORES)
+        return {
+            (row["store_id"], row["item_sku"]): Acknowledged(content_of(row), row["dirty_until"] is None)
+            for row in rows.iter_rows(named=True)
+            if row["state"] == "ACTIVE"
+        }
+
     def active(self) -> dict[Key, tuple[str, str]]:
         """Return Amazon's active catalog."""
         return {
@@ -290,34 +207,15 @@ class World:
         del wanted
         item = self.table.items.get((f"INGESTION#{said['ingestionId']}", "NOTICE"))
         if item is None:
-            self.undeleted_rules.append(f"I2: a notice of {said['ingestionId']} was deleted before it was recorded")
-
-
-def settings(folder: Path) -> Settings:
-    """Return the configuration: batches of three items, and the default waits."""
-    return Settings.model_validate(
-        {
-            "retailer": "acme",
-            "stores": {"ids": list(STORES)},
-            "lake": str(folder / "lake"),
-            "ledger": {"table": "Ledger"},
-            "results": {"queue": "results", "topic_arn": "arn:aws:sns:us-east-1:1:T", "signed": False, "wait": "20s"},
-            "api": {"max_items": 3},
-            "sources": [{"name": "erp", "kind": "file", "path": str(folder / "items.csv"), "format": "csv"}],
-            "mapping": {
-                "item_sku": "item_no", "external_product_id": "gtin", "item_name": "descr",
-                "standard_price": "retail", "store_id": "store_no",
-            },
-        }
-    )  # fmt: skip
+            self.broken_rules.append(f"I2: a notice of {said['ingestionId']} was deleted before it was recorded")
 
 
 @contextmanager
-def world(folder: Path, seed: int) -> Iterator[World]:
+def world(folder: Path, seed: int, guarded: bool = False) -> Iterator[World]:
     """Yield a world in ``folder``, with what the process shares turned to simulated time, one core and one seed."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    made = World(folder, seed)
+    made = World(folder, seed, guarded)
     random.seed(seed)
     write = tables.write_deltalake
 

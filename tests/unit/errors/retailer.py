@@ -6,7 +6,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.world import HEADER, STORES, World
+from tests.chaos.rows import HEADER, STORES
+from tests.chaos.world import World
 
 from catalog_sandbox.api import Entry
 from catalog_sandbox.faults import FaultPlan

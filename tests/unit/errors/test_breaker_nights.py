@@ -6,7 +6,7 @@ import logging
 
 import httpx
 import pytest
-from tests.chaos.world import STORES
+from tests.chaos.rows import STORES
 from tests.unit.errors.retailer import Retailer, both_stores, row, sent_side
 
 from catalog_sync.breaker import Breaker
