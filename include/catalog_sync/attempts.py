@@ -271,8 +271,7 @@ class Attempts:
             ) from None
         notice = self.ledger.get(f"INGESTION#{ingestion_id}", "NOTICE")
         if notice:
-            self.report(ingestion_id, State(notice["status"]), str(notice.get("link", "")), now, "early notice")
-            self._forget_link(ingestion_id)
+            self.report(ingestion_id, State(notice["status"]), "", now, "early notice")
         return True
 
     def ended(self, attempt: Attempt, state: State, now: float, answer: Answer) -> None:
@@ -289,22 +288,21 @@ class Attempts:
     def record_notice(self, ingestion_id: str, state: State, link: str, now: float) -> bool:
         """Make what a notice says durable, whether or not the id is known; tell whether it is a known attempt's.
 
-        A notice that says less than an earlier one changes nothing.
+        A notice that says less than an earlier one changes nothing. Its link is kept with a known attempt alone, which
+        forgets it in time: an id that stays unknown (its answer was lost) would keep a secret for as long as the ledger
+        keeps anything. The status API has another link for an id that becomes known later.
         """
         self.ledger.update(
             f"INGESTION#{ingestion_id}",
             "NOTICE",
             {
-                "status": state.value, "rank": PROGRESS[state], "link": link or None, "received_at": now,
+                "status": state.value, "rank": PROGRESS[state], "received_at": now,
                 "expires_at": int(now + self.keep),
             },
             "attribute_not_exists(#rank) OR #rank < :rank",
             {"rank": PROGRESS[state]},
         )  # fmt: skip
-        known = self.report(ingestion_id, state, link, now, "notice")
-        if known and link:
-            self._forget_link(ingestion_id)
-        return known
+        return self.report(ingestion_id, state, link, now, "notice")
 
     def report(self, ingestion_id: str, state: State, link: str, now: float, by: str) -> bool:
         """Move the attempt forward to what Amazon reports, keeping the link; tell whether the ingestion id is known.
@@ -339,12 +337,6 @@ class Attempts:
         """Record where the report lies now and forget its link."""
         changes = {"report_key": report_key, "archived_at": now, "link": None, "link_at": None}
         self.ledger.update(attempt.key.pk, attempt.key.sk, changes)
-        if attempt.ingestion_id:
-            self._forget_link(attempt.ingestion_id)
-
-    def _forget_link(self, ingestion_id: str) -> None:
-        """Drop the link that a notice brought: the attempt has it, or its report is archived."""
-        self.ledger.update(f"INGESTION#{ingestion_id}", "NOTICE", {"link": None}, "attribute_exists(#pk)")
 
     def link_failed(self, attempt: Attempt, why: str) -> None:
         """Forget a link that does not work, so that the status API is asked for a fresh one."""

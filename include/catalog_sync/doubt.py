@@ -52,23 +52,28 @@ def planned_between(run: Run, after: int, before: int) -> list[str]:
 
 
 def newer_readings(run: Run, others: Iterable[str]) -> dict[str, pl.Expr]:
-    """Return those of the ``others`` that read after this run did, each with what it was about.
+    """Return those of the ``others`` that read a source after this run did, each with what it was about.
 
     What such a run was about it has decided on newer rows, also where it found nothing to send: a task that is cleared
-    days later must not send what was read then.
+    days later must not send what was read then. A run that only releases held rows decides on none but those that it
+    plans.
     """
-    read_at = max(
-        (run.lake.get_json(run.key(f"extract/{source.name}.json"))["read_at"] for source in run.settings.sources),
-        default=0.0,
-    )
+    mine = _read_at(run)
     found = {}
-    for other in others:
-        manifest = run.of(other).manifest
-        if manifest["started_at"] >= read_at:
-            stores, rows = manifest["options"]["stores"], Covered(run.of(other)).rows
+    for other in map(run.of, others):
+        theirs, options = _read_at(other), other.manifest["options"]
+        if not options.get("release") and any(theirs.get(source, 0.0) >= at for source, at in mine.items()):
+            stores, rows = options["stores"], Covered(other).rows
             in_stores = pl.col("store_id").is_in(stores) if stores else pl.lit(True)
-            found[other] = in_stores if rows is None else _key().is_in(rows.select(_key()).to_series().implode())
+            about = in_stores if rows is None else _key().is_in(rows.select(_key()).to_series().implode())
+            found[other.run_id] = about
     return found
+
+
+def _read_at(run: Run) -> dict[str, float]:
+    """Return when the run has read each source (Unix seconds), of those that it has read."""
+    keys = {source.name: run.key(f"extract/{source.name}.json") for source in run.settings.sources}
+    return {name: float(run.lake.get_json(key)["read_at"]) for name, key in keys.items() if run.lake.exists(key)}
 
 
 def planned_rows(run: Run, run_id: str) -> pl.DataFrame:

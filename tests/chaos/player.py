@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: Tries of a task, as the DAG has them.
 TRIES = 7
+#: The stages up to the last request, each of which needs the one before.
+SENDING = ("extract", "prepare", "plan", "upload")
 #: Steps of collecting after which something must be wrong: the deadline comes long before.
 MOST_STEPS = 20_000
 
@@ -107,6 +109,8 @@ class Player:
                 break
             except Died:
                 world.clock.sleep(300)
+        if night.drains:
+            return Options(kind=Kind.COLLECT)
         if night.store:
             return Options(kind=Kind.BACKFILL, stores=(night.store,), resend=True)
         return Options()
@@ -143,13 +147,16 @@ class Player:
     def _clear(self, night: Night) -> None:
         if night.cleared is None or len(self.runs) < night.cleared[0]:
             return
-        played = self.runs[-night.cleared[0]]
-        if self._of(played).lake.exists(f"runs/{played.run_id}/plan.json") or night.cleared[1] == "collect":
+        played, (stage, following, _) = self.runs[-night.cleared[0]], night.cleared[1].partition("+")
+        if following or self._of(played).lake.exists(f"runs/{played.run_id}/plan.json") or stage == "collect":
             self.story.append(f"{night.cleared[1]} of {played.run_id} is cleared")
             self.world.sender = played.run_id
-            self._stage(played, night.cleared[1])
-            if night.cleared[1] != "plan":
-                self._stage(played, "account")
+            if following:
+                self._from(played, "collect" if played.options.kind is Kind.COLLECT else stage)
+            else:
+                self._stage(played, stage)
+                if stage != "plan":
+                    self._stage(played, "account")
 
     def _answered(self, night: Night) -> str:
         """Let a person answer what an earlier run holds; return that run, for this one to release."""
@@ -179,13 +186,21 @@ class Player:
 
     def _whole(self, played: Played, follow_ups: int) -> None:
         self.world.sender = played.run_id
-        if self._stage(played, "extract") and self._stage(played, "prepare") and self._stage(played, "plan"):
-            self._stage(played, "upload")
-        self._stage(played, "collect")
-        follow = self._stage(played, "settle")
-        self._stage(played, "account")
+        follow = self._from(played, "collect" if played.options.kind is Kind.COLLECT else "extract")
         if isinstance(follow, dict) and follow["follow_up"] and follow_ups < 2:
             self._run(Options(follow_up=follow_ups + 1), follow_ups + 1)
+
+    def _from(self, played: Played, first: str) -> Any:
+        """Do the stage and all that follow it, as the DAG does; return what ``settle`` has made."""
+        for name in SENDING[SENDING.index(first) :] if first in SENDING else ():
+            if not self._stage(played, name):
+                break
+        if first not in ("settle", "account"):
+            self._stage(played, "collect")
+        settled = self._stage(played, "settle") if first != "account" else None
+        if played.options.kind is not Kind.COLLECT:
+            self._stage(played, "account")
+        return settled
 
     def _stage(self, played: Played, name: str) -> Any:
         """Try a task until it succeeds or may not be tried again; return what it made, or nothing."""

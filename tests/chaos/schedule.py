@@ -67,14 +67,18 @@ class Incident:
 
 @dataclass(frozen=True)
 class Night:
-    """One run, and what happens before and during it. ``store``: it is a backfill of that store alone."""
+    """One run, and what happens before and during it.
+
+    ``store``: it is a backfill of that store alone. ``drains``: it is the hourly job, which only collects and settles.
+    """
 
     edits: tuple[Edit, ...] = ()
     strikes: tuple[Strike, ...] = ()
     incidents: tuple[Incident, ...] = ()
     junk: tuple[str, ...] = ()
     store: str = ""
-    #: A stage of an earlier run that somebody clears first: how many runs ago, and its name.
+    drains: bool = False
+    #: A stage of an earlier run that somebody clears first: how many runs ago, and its name; with a + all that follow.
     cleared: tuple[int, str] | None = None
     failing_deletes: int = 0
     pause: float = DAY
@@ -86,7 +90,7 @@ class Night:
     poison: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        parts = [f"backfill of {self.store}" if self.store else "night"]
+        parts = ["hourly job" if self.drains else f"backfill of {self.store}" if self.store else "night"]
         parts += [f"source: {', '.join(map(str, self.edits))}"] if self.edits else []
         parts += [f"Amazon: {', '.join(map(str, self.strikes))}"] if self.strikes else []
         parts += [f"queue: {', '.join(self.junk)}"] if self.junk else []
@@ -143,6 +147,10 @@ _few_skus = st.sampled_from([()] * 6 + [(sku,) for sku in SKUS[:2]])
 _junk = st.lists(st.sampled_from(["malformed", "unknown ingestion", "repeat", "not a state"]), max_size=2).map(tuple)
 
 
+#: What somebody may clear.
+CLEARED = ("plan", "upload", "collect", "settle", "account", "extract+", "prepare+", "plan+", "upload+", "settle+")
+
+
 def _nights(incidents: st.SearchStrategy[Incident]) -> st.SearchStrategy[Night]:
     return st.builds(
         Night,
@@ -151,7 +159,8 @@ def _nights(incidents: st.SearchStrategy[Incident]) -> st.SearchStrategy[Night]:
         incidents=st.lists(incidents, max_size=2).map(tuple),
         junk=_junk,
         store=st.sampled_from(["", "", "", "S1"]),
-        cleared=st.none() | st.tuples(st.integers(1, 3), st.sampled_from(["plan", "upload", "collect", "settle"])),
+        drains=st.sampled_from([False] * 5 + [True]),
+        cleared=st.none() | st.tuples(st.integers(1, 3), st.sampled_from(CLEARED)),
         failing_deletes=st.sampled_from([0, 0, 0, 2]),
         pause=_pauses,
         answer=st.none() | st.none() | st.tuples(st.integers(1, 2), _answers),

@@ -126,7 +126,7 @@ def test_of_two_runs_that_settle_at_once_one_does_it_and_books_it(attempts: Atte
 
 
 def test_no_link_outlives_its_attempt(attempts: Attempts) -> None:
-    """I8: neither a notice that comes after the report was archived nor an end without a report leaves a link."""
+    """I8: a notice after the report was archived, an end without a report, or an id that nobody knows leave no link."""
     polled, fatal = begun(attempts, 1), begun(attempts, 2)
     attempts.accepted(polled, "ing-1", NOW + 1, 0.5)
     attempts.report("ing-1", State.DONE, "https://polled?secret", NOW + 2, "status")
@@ -134,9 +134,14 @@ def test_no_link_outlives_its_attempt(attempts: Attempts) -> None:
     attempts.record_notice("ing-1", State.DONE, "https://notice?secret", NOW + 4)
     attempts.accepted(fatal, "ing-2", NOW + 1, 0.5)
     attempts.record_notice("ing-2", State.FATAL, "https://fatal?secret", NOW + 4)
+    attempts.record_notice("ing-3", State.DONE, "https://lost?secret", NOW + 4)
     for attempt in list(attempts.open()):
         attempts.settle(attempt, "r1", NOW + 5)
-    kept = [dict(item) for pk in ("INGESTION#ing-1", "INGESTION#ing-2", "RUN#r1") for item in attempts.ledger.query(pk)]
+    kept = [
+        dict(item)
+        for pk in ("INGESTION#ing-1", "INGESTION#ing-2", "INGESTION#ing-3", "RUN#r1")
+        for item in attempts.ledger.query(pk)
+    ]
     assert "secret" not in str(kept)
 
 
@@ -186,13 +191,13 @@ def test_a_state_never_moves_back(attempts: Attempts, late: State) -> None:
 
 
 def test_a_notice_that_comes_before_our_own_write_is_joined_later(attempts: Attempts) -> None:
-    """The notice is durable at once, and applied when the ingestion id becomes known."""
+    """The state is durable at once, and applied when the ingestion id becomes known; the link is not kept."""
     attempt = begun(attempts)
     assert not attempts.record_notice("ing-1", State.DONE, "link", NOW)
     assert state(attempts) is State.SENDING
     attempts.accepted(attempt, "ing-1", NOW, 0)
     [done] = attempts.open()
-    assert (done.state, done.link) == (State.DONE, "link")
+    assert (done.state, done.link) == (State.DONE, "")
 
 
 def test_done_after_giving_up_is_legal(attempts: Attempts) -> None:

@@ -6,6 +6,7 @@ Every line is a night of eight rows in one batch. What the network alone can do 
 
 from __future__ import annotations
 
+import itertools
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -311,6 +312,25 @@ def test_429_for_ever_is_left_to_a_retry_of_the_task(retailer: Retailer) -> None
     assert isinstance(error, RetryLater)
     assert 60 <= retailer.world.clock.now - began < 120
     assert set(retailer.seen()) == {"REJECTED RETRY_LATER"}
+    retailer.faults()
+    assert retailer.send() == []
+    assert sent_side(retailer.finish()) == {"acknowledged": 8}
+
+
+def test_a_server_that_asks_to_retry_is_asked_less_and_less_often(retailer: Retailer) -> None:
+    """Pauses double from a second up to 20, each with jitter of its own, and a minute of them is enough for a task."""
+    retailer.faults(rates={"server_error_retry": 1.0})
+    retailer.configure(api={"max_items": 1000, "breaker": {"failures": 50}})
+    retailer.plan(EIGHT)
+    (error,) = retailer.send()
+    assert isinstance(error, RetryLater)
+    times = [entry.time for entry in retailer.requests()]
+    pauses = [after - before for before, after in itertools.pairwise(times)]
+    for number, pause in enumerate(pauses):
+        assert min(2**number, 20) <= pause <= min(2**number + 1, 20) + 0.5
+    assert len({round(pause % 1, 2) for pause in pauses[:4]}) > 1
+    assert 5 <= len(pauses) <= 8
+    assert sum(pauses) < 90
     retailer.faults()
     assert retailer.send() == []
     assert sent_side(retailer.finish()) == {"acknowledged": 8}

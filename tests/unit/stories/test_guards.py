@@ -206,6 +206,20 @@ def test_only_the_rows_that_are_still_as_approved_are_released(world: World) -> 
     assert counts(world.night("next")) == {"read": 21, "unchanged": 19, "planned": 2, "sent": 2, "acknowledged": 2}
 
 
+def test_a_release_beside_a_night_does_not_keep_the_nights_rows_back(world: World) -> None:
+    """The night has read and not yet planned: it leaves the released rows alone, and sends the others."""
+    world.night("wrong", priced(ROWS, 100))
+    wrong = world.job("wrong").open()
+    approve(wrong, question(wrong)["hash"][:12], "ann", "")
+    night = world.job("night").read([*priced(ROWS, 100), row(50, store="PDX-001")])
+    world.clock.sleep(60)
+    assert counts(world.job("release", release="wrong").whole())["acknowledged"] == 10
+    night.plan()
+    night.upload()
+    books = night.end()
+    assert counts(books) == {"read": 21, "unchanged": 10, "in_doubt": 10, "planned": 1, "sent": 1, "acknowledged": 1}
+
+
 def test_nothing_is_released_that_nobody_approved(world: World) -> None:
     """Neither without an approval, nor with the hash of something else, nor after a person's no."""
     world.night("wrong", priced(ROWS, 100))

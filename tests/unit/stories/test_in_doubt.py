@@ -130,7 +130,10 @@ def test_a_lost_answer_whose_upload_is_applied_after_the_source_went_on(world: W
 
 
 def test_a_notice_that_overtakes_our_own_record_of_the_ingestion_is_joined(world: World) -> None:
-    """The hourly job receives the notice while the uploading process still waits for Amazon's answer."""
+    """The hourly job receives the notice while the uploading process still waits for Amazon's answer.
+
+    Its link is not kept, since nobody may ever claim it: the status API is asked for another, once.
+    """
 
     def overtaken() -> None:
         world.wire.watch = lambda: None
@@ -142,7 +145,7 @@ def test_a_notice_that_overtakes_our_own_record_of_the_ingestion_is_joined(world
     job = world.job("a").send(rows("A"))
     assert job.states() == ["DONE"]
     assert (job.end()["state"], len(world.notices)) == ("complete", 1)
-    assert [entry.operation for entry in world.api.record.all()] == ["upload"]
+    assert [entry.operation for entry in world.api.record.all()] == ["upload", "status"]
     assert world.acknowledged() == {("SEA-001", f"SKU-{n}"): ("A", False) for n in range(4)}
 
 

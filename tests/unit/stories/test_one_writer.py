@@ -34,6 +34,26 @@ def test_of_two_nights_that_overlap_the_one_that_read_later_is_the_last_to_send(
     assert slow.left_to() == {"run quick has read them later"}
 
 
+@pytest.mark.parametrize("now", ["B", "A"], ids=["went-on", "went-back"])
+def test_of_two_nights_that_begin_together_the_one_that_reads_later_counts(world: World, now: str) -> None:
+    """Both have begun before either reads. The one that read later has the word, also where it has nothing to send."""
+    world.night("before", rows("A"))
+    slow, quick = world.job("slow"), world.job("quick")
+    for job in (slow, quick):
+        world.clock.sleep(1)
+        assert job.open().manifest["started_at"] == world.clock.time()
+    world.clock.sleep(1)
+    slow.read(rows("OLD"))
+    world.clock.sleep(1)
+    quick.read(rows(now)).plan()
+    if now == "B":
+        quick.upload()
+    slow.plan()
+    assert counts(slow.end()) == {"read": 4, "in_doubt": 4}
+    quick.end()
+    assert (sent(world)[1:], world.names()) == (["B"] if now == "B" else [], {now})
+
+
 def test_a_night_waits_for_the_run_that_sends(world: World) -> None:
     """The lease is taken: the plan asks again until it is given up, and only then decides what is due."""
     quick = world.job("quick").read(rows("A"))
