@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.chaos.player import Player
 from tests.chaos.schedule import Night
 from tests.chaos.world import world
 
+from catalog_local.environment import CHECKOUT
 from catalog_sync import settle
 from catalog_sync.account import account
 
@@ -38,3 +40,12 @@ def test_books_that_are_made_while_results_are_settled_are_incomplete(
     books = player.runs[0].books
     assert books is not None
     assert (books["state"], books["total"]["acknowledged"]) == ("complete", 8)
+
+
+def test_every_test_that_the_page_names_exists() -> None:
+    """What was found is told with the test that holds it (docs/chaos.md)."""
+    page = (CHECKOUT / "docs" / "chaos.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "tests").rglob("test_*.py"))
+    assert len(named) > 10
+    assert named <= set(re.findall(r"def (test_\w+)\(", tests))
