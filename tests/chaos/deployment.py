@@ -14,13 +14,19 @@ NARROW = {
     "store": {
         "changed": {"percent": 50, "min_rows": 2}, "new": {"percent": 50, "min_rows": 2},
         "prices": {"percent": 25, "min_rows": 2}, "rejected": {"percent": 25, "min_rows": 2},
+        "archived": {"percent": 25, "min_rows": 2},
     },
     "total": {
         "changed": {"percent": 60, "min_rows": 4}, "new": {"percent": 60, "min_rows": 4},
         "prices": {"percent": 40, "min_rows": 4}, "rejected": {"percent": 40, "min_rows": 4},
+        "archived": {"percent": 40, "min_rows": 4},
     },
-    "source": {"percent": 20, "min_rows": 2},
+    "source": {"percent": 55, "min_rows": 2},
 }  # fmt: skip
+#: Complete runs that a SKU must be absent from before it is archived, where guards are narrow and where not; and how
+#: many seconds apart, at least.
+ARCHIVE_AFTER = {True: 1, False: 3}
+APART = 12 * 3600.0
 #: Seconds after which a source is stale, there.
 FRESH = 24 * 3600.0
 
@@ -44,6 +50,7 @@ def settings(folder: Path, guarded: bool = False) -> Settings:
                 "item_sku": "item_no", "external_product_id": "gtin", "item_name": "descr",
                 "standard_price": "retail", "store_id": "store_no",
             },
+            "archive": {"after": ARCHIVE_AFTER[guarded], "apart": APART},
             **({"guards": NARROW} if guarded else {}),
         }
     )  # fmt: skip

@@ -25,6 +25,7 @@ def nothing_passes_the_guards(player: Player) -> None:
 
 
 def _passes_no_guard(player: Player, played: Played, stood: Stood) -> None:
+    stood = {key: row for key, row in stood.items() if not row.archived}
     active, changed, moved = Counter(store for store, _ in stood), Counter[str](), Counter[str]()
     for key, content in _sent_by(player, played).items():
         if key in stood and stood[key].content != content:

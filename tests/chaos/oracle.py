@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from tests.chaos import guarded
+from tests.chaos import guarded, leavers
 from tests.chaos.rows import Key, Source
 from tests.chaos.violated import violated
 
@@ -23,7 +23,8 @@ def after_storm(player: Player) -> None:
     _recorded_before_deleted(player)
     _never_over_the_limit(player)
     _never_an_older_row_after_a_newer_one(player)
-    _empty_is_not_delete(player)
+    leavers.empty_is_not_delete(player)
+    leavers.archives_keep_the_order(player)
     _books_count_what_was_read(player)
     guarded.nothing_passes_the_guards(player)
     guarded.what_is_released_was_approved(player)
@@ -41,6 +42,8 @@ def _acknowledged_means_reported(player: Player) -> None:
     for key, row in player.world.stood().items():
         if (key, row.content) not in reported:
             violated(f"I1: {key} stands as acknowledged with {row.content}, which no report says")
+        if row.archived and key[1] not in player.world.core.said_archived:
+            violated(f"I1: {key} stands as archived, which no report says")
 
 
 def _recorded_before_deleted(player: Player) -> None:
@@ -88,11 +91,6 @@ def _changed_at(history: list[tuple[float, Source]], place: int, key: Key) -> in
     return place
 
 
-def _empty_is_not_delete(player: Player) -> None:
-    if any(entry.operation == "archive" for entry in player.world.api.record.all()):
-        violated("I5: something was archived, although nobody decides archives yet")
-
-
 def _books_count_what_was_read(player: Player) -> None:
     moments = [at for at, _ in player.world.history]
     for played in player.runs:
@@ -123,9 +121,10 @@ def held_rows_stand(player: Player) -> None:
     for key in active.keys() | stood.keys():
         if key in source and source[key].good and key not in held:
             continue
-        if key in stood and stood[key].proven and active.get(key) != stood[key].content:
+        wanted = stood[key].content if key in stood and not stood[key].archived else None
+        if key in stood and stood[key].proven and active.get(key) != wanted:
             why = held.get(key, "it left or was rejected")
-            violated(f"I7: Amazon has {key} as {active.get(key)}; {stood[key].content} was acknowledged ({why})")
+            violated(f"I7: Amazon has {key} as {active.get(key)}; {wanted} was acknowledged ({why})")
 
 
 def converged(player: Player, held: dict[Key, str]) -> None:
@@ -134,6 +133,7 @@ def converged(player: Player, held: dict[Key, str]) -> None:
     :param held: the rows that are held, each with the reason.
     """
     active, target = player.world.active(), player.world.source
+    leavers.all_are_archived(player, {sku for _, sku in held})
     moving = {key for key, row in target.items() if row.good and key not in held}
     # A SKU that left, or whose row is held or bad, keeps its barcode at Amazon, so whoever claims it since is refused.
     kept = {(key[0], content[1]) for key, content in active.items() if key not in moving}

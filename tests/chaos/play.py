@@ -11,8 +11,9 @@ from tests.chaos.schedule import DAY, Night, Schedule
 from tests.chaos.violated import Violated, violated
 from tests.chaos.world import world
 
-#: Nights without faults after which Amazon's catalog must be right: the horizon passes, and a suspension (7 days).
-REST = (DAY, DAY, 8 * DAY)
+#: Nights without faults after which Amazon's catalog must be right: the horizon passes, three count who has left,
+#: whoever claims a barcode of what was archived is sent, and a suspension (7 days) is over.
+REST = (DAY, DAY, DAY, DAY, 8 * DAY, DAY)
 #: Times that a person releases what is held, once the source rests: rows that waited for released ones are due then.
 RELEASES = 3
 

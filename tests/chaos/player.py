@@ -54,6 +54,12 @@ class Played:
     stood: Stood | None = None
     #: How many other runs had come between by then.
     nested: int = 0
+    planned: bool = False
+
+    @property
+    def counts_absences(self) -> bool:
+        """Whether what it has read is known to those that decide archives: a whole night that came to a plan."""
+        return self.planned and self.options.kind is Kind.NIGHT
 
 
 @dataclass
@@ -84,8 +90,13 @@ class Player:
         world = self.world
         self._clear(night)
         self.editor.apply(night.edits)
-        plan = {"script": [strike.scripted() for strike in night.strikes]}
-        world.faults(FaultPlan.model_validate({**plan, "refuse_skus": night.refused, "poison_skus": night.poison}))
+        plan = {
+            "script": [strike.scripted() for strike in night.strikes],
+            "refuse_skus": night.refused,
+            "planogram": night.refused,
+            "poison_skus": night.poison,
+        }
+        world.faults(FaultPlan.model_validate(plan))
         world.queues.failing_deletes = night.failing_deletes
         for kind in night.junk:
             self._throw(kind)
@@ -233,10 +244,12 @@ class Player:
 
     def _plan(self, run: Run, played: Played) -> Any:
         made = plan(run)
+        played.planned = True
         if played.nested != self.nested:
             played.stood = None
         self.besides["guard tripped"] += len(run.plan["guards"])
         self.besides["row held"] += made["held"]
+        self.besides["archive planned"] += run.plan["leaving"]["books"]["planned"]
         return made
 
     def _upload(self, run: Run, played: Played) -> Any:

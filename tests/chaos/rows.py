@@ -96,6 +96,9 @@ class Editor:
             for sku in skus:
                 if (edit.key[0], sku) in source:
                     self._change(source, what, (edit.key[0], sku))
+        elif edit.what == "leave":
+            for store in STORES:
+                self._change(source, "drop", (store, edit.key[1]))
         elif edit.what not in ("lost", "export"):
             self._change(source, edit.what, edit.key)
 

@@ -21,8 +21,8 @@ class Edit:
     """One change of the source.
 
     ``what`` is price, back, bad, drop, move (its barcode), empty or lost; of a whole store: prices (each is another),
-    spoiled (half of its rows become bad), short (half of them are missing); and of the whole source: export (for this
-    one night an old file lies there, as old as it is).
+    spoiled (half of its rows become bad), short (half of them are missing); of a SKU: leave (every store); and of the
+    whole source: export (for this one night an old file lies there, as old as it is).
     """
 
     what: str
@@ -31,6 +31,8 @@ class Edit:
     def __str__(self) -> str:
         if self.what in ("empty", "lost", "export"):
             return self.what
+        if self.what == "leave":
+            return f"{self.key[1]} leaves every store"
         where = f" of {self.key[0]}" if self.what in ("prices", "spoiled", "short") else f" {self.key[0]}/{self.key[1]}"
         return f"{self.what}{where}"
 
@@ -85,7 +87,7 @@ class Night:
     #: What a person says to what an earlier run holds, how many runs ago: approve, reject, or mistyped (the hash). This
     #: run is then to release it.
     answer: tuple[int, str] | None = None
-    #: SKUs that Amazon refuses meanwhile, and such in whose presence it refuses the whole request.
+    #: SKUs that Amazon refuses meanwhile, to archive as well, and such in whose presence it refuses the whole request.
     refused: tuple[str, ...] = ()
     poison: tuple[str, ...] = ()
 
@@ -134,7 +136,8 @@ _edits = st.builds(
         + ["drop"] * 2
         + ["move"] * 2
         + ["empty", "lost"]
-        + ["prices"] * 2
+        + ["prices", "leave", "leave", "leave"]
+        + ["prices"]
         + ["spoiled", "short", "export"]
     ),
     _keys,

@@ -60,10 +60,11 @@ class Clock:
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """A row that Amazon has acknowledged as active; ``proven``: nothing makes it doubtful."""
+    """A row that Amazon has acknowledged; ``proven``: nothing makes it doubtful; ``archived``: it is not active."""
 
     content: tuple[str, str]
     proven: bool
+    archived: bool = False
 
 
 Stood = dict[Key, Acknowledged]
@@ -180,13 +181,14 @@ class World:
         )
 
     def stood(self) -> Stood:
-        """Return the active rows of our own table of what Amazon has acknowledged."""
+        """Return the rows of our own table of what Amazon has acknowledged, active or archived."""
         with self.effects.calm():
             rows = Tables(self.run("oracle", Options()).lake).read("acknowledged", STORES)
         return {
-            (row["store_id"], row["item_sku"]): Acknowledged(content_of(row), row["dirty_until"] is None)
+            (row["store_id"], row["item_sku"]): Acknowledged(
+                content_of(row), row["dirty_until"] is None, row["state"] != "ACTIVE"
+            )
             for row in rows.iter_rows(named=True)
-            if row["state"] == "ACTIVE"
         }
 
     def active(self) -> dict[Key, tuple[str, str]]:
