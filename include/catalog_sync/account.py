@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from catalog_sync import baseline, books, journal
+from catalog_sync import baseline, books, journal, overview
 from catalog_sync.abandoned import abandoned
 from catalog_sync.alarms import alarms_of
 from catalog_sync.archive_tasks import write_tasks
@@ -75,7 +75,7 @@ def _write(run: Run, dead: dict[str, Any] | None = None) -> dict[str, Any]:
     else:
         run.lake.put_json(run.key("books-incomplete.json"), made)
     _record(run, made)
-    journal.ended(run, made)
+    journal.ended(run, made, overview.make(run, made))
     tell(run, made)
     return dict(made)
 

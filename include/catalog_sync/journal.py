@@ -27,11 +27,21 @@ def began(run: Run) -> None:
         run.ledger.put_new({**_key(run), **_asked(run)})
 
 
-def ended(run: Run, made: Mapping[str, Any]) -> None:
-    """Record how the run ended, from its books; made anew, they replace what was recorded before."""
+def ended(run: Run, made: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
+    """Record how the run ended; made anew, that replaces what was recorded before.
+
+    :param made: its books.
+    :param seen: its overview; may be empty.
+    """
     if run.options.kind is not Kind.COLLECT:
         key = _key(run)
-        run.ledger.update(key["pk"], key["sk"], {**_asked(run), **_books(made)})
+        refused = {"refused": {line["code"] or "NO_CODE": line["rows"] for line in seen.get("refused", ())}}
+        run.ledger.update(key["pk"], key["sk"], {**_asked(run), **_books(made), **refused})
+
+
+def record_of(run: Run) -> Item:
+    """Return the record of the run, which has begun."""
+    return run.ledger.get(**_key(run)) or {**_key(run), **_asked(run)}
 
 
 def newest(run: Run, limit: int, before: str = "") -> list[Item]:
@@ -45,6 +55,8 @@ def newest(run: Run, limit: int, before: str = "") -> list[Item]:
 
 def rebuild(run: Run) -> int:
     """Write the records of every run that the lake has; return how many."""
+    from catalog_sync import overview  # frames are for whoever makes overviews
+
     number = 0
     for name in run.lake.folders("runs"):
         other = run.of(name)
@@ -53,7 +65,7 @@ def rebuild(run: Run) -> int:
         number += 1
         began(other)
         if made := books_of(other):
-            ended(other, made)
+            ended(other, made, overview.read(other))
     return number
 
 

@@ -144,7 +144,7 @@ def parse(data: bytes, *, ingestion_id: str) -> Report:
 
 def _document(data: bytes, ingestion_id: str) -> dict[str, Any]:
     try:
-        value = from_json(_plain(data))
+        value = from_json(plain(data))
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise NotAReport(
             f"the report of {shorten(ingestion_id)!r} is truncated or not JSON: {type(error).__name__}"
@@ -154,7 +154,11 @@ def _document(data: bytes, ingestion_id: str) -> dict[str, Any]:
     return value
 
 
-def _plain(data: bytes) -> bytes:
+def plain(data: bytes) -> bytes:
+    """Return a report's JSON, as it came or out of its gzip.
+
+    :raises ValueError: it is larger than any report.
+    """
     if not data.startswith(_GZIP):
         return data.removeprefix(_BOM)
     plain = gzip.GzipFile(fileobj=io.BytesIO(data)).read(MAX_BYTES + 1)

@@ -164,11 +164,12 @@ class Tables:
         columns: list[str] | None = None,
         version: int | None = None,
         skus: pl.Series | None = None,
+        where: pl.Expr | None = None,
     ) -> pl.DataFrame:
         """Return the rows of the given partitions (stores, or for ``events`` runs), or only some columns of them.
 
-        ``skus`` leaves other SKUs out while reading; ``version`` reads the table as it was. A table that does not
-        exist yet is empty.
+        ``skus`` and ``where`` leave other rows out while reading; ``version`` reads the table as it was. A table that
+        does not exist yet is empty.
         """
         schema, partition = _SCHEMAS[name]
         table = self._open(name)
@@ -180,6 +181,7 @@ class Tables:
             _scan(table, schema)
             .filter(pl.col(partition).is_in(list(partitions)))
             .filter(pl.lit(True) if skus is None else pl.col("item_sku").is_in(skus.implode()))
+            .filter(pl.lit(True) if where is None else where)
             .select(columns or list(schema))
             .collect()
         )

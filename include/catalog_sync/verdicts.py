@@ -36,6 +36,13 @@ class Verdict(StrEnum):
     ABSENT = "absent"
 
 
+#: Amazon's codes are not public: its message says what is wrong.
+REFUSAL_ADVICE = (
+    "Mend what Amazon's message names. Changed content is sent by the next run; unchanged it is tried once a night, "
+    "and rests for a week after three refusals."
+)
+
+
 @dataclass(frozen=True)
 class _Says:
     title: str
@@ -55,12 +62,7 @@ _SAYS = {
         "Look at the page's 'Stuck and held'. The status API is asked after results.poll_after, and after "
         "results.give_up_after the row is sent again by the next run; call Amazon with the ingestion id if many wait.",
     ),
-    Verdict.REFUSED: _Says(
-        "Amazon refused it",
-        OWNER,
-        "Mend what Amazon's message names. Changed content is sent by the next run; unchanged it is tried once a "
-        "night, and rests for a week after three refusals.",
-    ),
+    Verdict.REFUSED: _Says("Amazon refused it", OWNER, REFUSAL_ADVICE),
     Verdict.SUSPENDED: _Says(
         "Not sent: Amazon refused the same content before",
         OWNER,

@@ -23,6 +23,11 @@ def name_of(kind: Kind, dag_run_id: str) -> str:
     return run_name(f"{_PREFIX[kind]}{dag_run_id}")
 
 
+def names_of(dag_run_id: str) -> list[str]:
+    """Return every name that a run with this id may have in lake and ledger, whichever of our DAGs it is of."""
+    return [name_of(kind, dag_run_id) for kind in _PREFIX]
+
+
 def options_of(
     kind: Kind, params: Mapping[str, Any], conf: Mapping[str, Any] | None, by: str = "", origin: str = ""
 ) -> Options:

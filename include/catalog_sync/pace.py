@@ -1,0 +1,107 @@
+"""How a run's uploads get on: batches by state, requests against the limit, and how long Amazon takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from catalog_sync.attempts import ENDED, NOT_TAKEN, Attempt, State
+
+#: Upper edges, in seconds, of the bars that show how long Amazon took; the last bar has what took longer.
+EDGES = (30, 60, 120, 180, 300, 600, 900, 1800, 3600, 7200)
+#: Where a batch stands, by what its attempts say; in the order in which they are shown.
+PHASES = ("waiting", "sending", "accepted", "in_queue", "in_progress", "reported", "acknowledged", "failed", "unknown")
+
+_PHASE = {
+    State.SENDING: "sending",
+    State.ACCEPTED: "accepted",
+    State.INQUEUE: "in_queue",
+    State.INPROGRESS: "in_progress",
+    State.DONE: "reported",
+    State.UNKNOWN: "unknown",
+}
+
+
+def pace(attempts: Sequence[Attempt], batches: int, rows: int) -> dict[str, Any]:
+    """Return how the uploads of a run get on.
+
+    :param attempts: the run's, by batch and number.
+    :param batches: how many batches the plan has.
+    :param rows: how many rows the plan has.
+    :returns: ``batches`` (how many in each of ``PHASES``), ``rows_done`` of ``rows`` (in batches that came to an end),
+        ``requests`` (uploads made), ``polls`` (status calls), ``minutes`` (``[minute, uploads]``, a minute in Unix
+        seconds), ``busiest`` (the most uploads that started within a second), ``took`` (``p50``, ``p95`` and ``most``
+        seconds from sending to Amazon's end, and ``bars``: counts by ``EDGES``), ``first_sent`` and ``last_ended``.
+    """
+    sent = sorted(attempt.sent_at for attempt in attempts)
+    phases = _phases(attempts, batches)
+    return {
+        "batches": {phase: phases[phase] for phase in PHASES},
+        "rows": rows,
+        "rows_done": sum(attempt.rows for attempt in attempts if _is_over(attempt)),
+        "requests": len(sent),
+        "polls": sum(int(attempt.item.get("polls", 0)) for attempt in attempts),
+        "minutes": sorted([minute * 60, number] for minute, number in Counter(int(at // 60) for at in sent).items()),
+        "busiest": _busiest(sent),
+        "took": _took(attempts),
+        "first_sent": sent[0] if sent else None,
+        "last_ended": max((float(a.item["ended_at"]) for a in attempts if "ended_at" in a.item), default=None),
+    }
+
+
+def _is_over(attempt: Attempt) -> bool:
+    return attempt.end in ENDED or attempt.end in (State.REFUSED, State.FAILED)
+
+
+def _phases(attempts: Iterable[Attempt], batches: int) -> Counter[str]:
+    """Return how many batches are in each phase; of a batch that was sent in parts or again, the least one counts."""
+    of_batch: dict[int, list[Attempt]] = {}
+    for attempt in attempts:
+        of_batch.setdefault(attempt.key.batch, []).append(attempt)
+    found = Counter(_phase_of(mine) for mine in of_batch.values())
+    found["waiting"] += batches - len(of_batch)
+    return found
+
+
+def _phase_of(attempts: Iterable[Attempt]) -> str:
+    mine = [_phase(attempt) for attempt in attempts if attempt.end is not State.REJECTED]
+    return min(mine, key=PHASES.index) if mine else "waiting"
+
+
+def _phase(attempt: Attempt) -> str:
+    if attempt.end in (State.FATAL, State.CANCELLED) or attempt.end in NOT_TAKEN:
+        return "failed"
+    if attempt.state is State.SETTLED:
+        return "acknowledged" if attempt.end is State.DONE else "unknown"
+    return _PHASE[attempt.state]
+
+
+def _busiest(sent: Sequence[float]) -> int:
+    most = first = 0
+    for last, at in enumerate(sent):
+        while at - sent[first] >= 1.0:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def _took(attempts: Iterable[Attempt]) -> dict[str, Any]:
+    seconds = sorted(
+        max(0.0, float(attempt.item["ended_at"]) - attempt.sent_at)
+        for attempt in attempts
+        if attempt.end in ENDED and "ended_at" in attempt.item
+    )
+    bars = Counter(sum(one > edge for edge in EDGES) for one in seconds)
+    return {
+        "p50": _percentile(seconds, 50),
+        "p95": _percentile(seconds, 95),
+        "most": round(seconds[-1]) if seconds else None,
+        "bars": [bars[n] for n in range(len(EDGES) + 1)],
+        "edges": list(EDGES),
+    }
+
+
+def _percentile(values: Sequence[float], percent: int) -> int | None:
+    """Return the nearest-rank percentile in whole seconds."""
+    return round(values[max(0, -(-len(values) * percent // 100) - 1)]) if values else None
