@@ -13,6 +13,7 @@ missed nights are one plan with all that differs today, and there is no way to s
 | Changed since | what differs, and with Resend what Amazon acknowledged since then |
 | Everything | needed when all of these are empty |
 | Resend | also send rows that Amazon has acknowledged just as they are (otherwise only differences are sent) |
+| Accept sources | a source that has shrunk is right: later runs are measured by it |
 | Dry run | ticked: only show what would be sent |
 | Reason | why; kept with the run |
 
@@ -91,10 +92,10 @@ SETTINGS = load()
             description="Needed when all of the above is empty: the whole catalog is meant.",
         ),
         "resend": Param(
-            False,
-            type="boolean",
-            title="Resend",
-            description="Also send rows that Amazon has acknowledged just as they are.",
+            False, type="boolean", title="Resend", description="Also send rows that Amazon has just as they are."
+        ),
+        "accept_sources": Param(
+            False, type="boolean", title="Accept sources", description="Sources that have shrunk are right as they are."
         ),
         "dry_run": Param(
             True, type="boolean", title="Dry run", description="Stop after the plan and print what would be sent."

@@ -98,6 +98,12 @@ def find(run: Run, what: What) -> Entry | None:
     return next((entry for entry, _ in trail if (entry.run_id, entry.what) == (run.run_id, what.value)), None)
 
 
+def after(lake: Lake, entry: Entry) -> Iterator[Entry]:
+    """Yield the entries after this one, in order."""
+    for later, _ in _from(lake, entry.number + 1):
+        yield later
+
+
 def entries(lake: Lake) -> Iterator[Entry]:
     """Yield the entries in order, as far as there are any without a gap."""
     for entry, _ in _from(lake, 1):

@@ -73,6 +73,9 @@ def parser() -> argparse.ArgumentParser:
             help="with --resend: only what differs, and what Amazon acknowledged at this time or later",
         )
         job.add_argument("--resend", action="store_true", help="also send what Amazon already acknowledged unchanged")
+        job.add_argument(
+            "--accept-sources", action="store_true", help="a source that has shrunk is right, and the new measure"
+        )
         job.add_argument("--reason", default="", help="why, for the records")
         job.add_argument(
             "--run-id", help="the run's name (default: made from the time); a name used before resumes that run"
@@ -150,6 +153,7 @@ def _job(args: argparse.Namespace, console: Console) -> int:
         departments=_names(args.departments),
         changed_since=args.changed_since,
         resend=args.resend,
+        accept_sources=args.accept_sources,
         dry_run=args.command == "plan",
         reason=args.reason,
         by=_user(),

@@ -72,12 +72,16 @@ class Guarding:
         for manifest in prepared:
             for store, actions in manifest["actions"].items():
                 judged[store] = {"active": actions.get("active", 0), **actions.get("judged", {})}
+        closed = adopted - set(run.stores)
         for store, line in counts.items():
+            if store in closed:  # whoever took it out of the configuration means that its rows are rejected
+                continue
             judged.setdefault(store, {}).update({what: line.get(what, 0) for what in ("read", "rejected")})
         for store, rows in leaving.items():
             judged.setdefault(store, {}).update(rows)
         trips = judge(judged, adopted, run.settings.guards)
-        told = [*judged_before(run, shards, counts), *(trip.as_dict() for trip in trips)]
+        told = [*judged_before(run, shards, counts), *_closed_stores(counts, closed)]
+        told += [trip.as_dict() for trip in trips]
         for one in told:
             log.warning("Guard %s: %s", one["code"], one["message"])
         inside = {store for shard in shards["shards"] for store in shard["stores"]}
@@ -153,7 +157,7 @@ class Releases:
         if not run.options.release:
             return None
         other = run.of(run.options.release)
-        require_approval(other)
+        require_approval(other, run.run_id)
         return cls(run, other.plan["held"]["parts"])
 
     def of(self, stores: list[str]) -> pl.DataFrame:
@@ -190,6 +194,20 @@ def _empty_stores(run: Run, counts: Counts, adopted: Collection[str]) -> list[di
         }
         for store in sorted(asked & set(adopted) & set(run.stores))
         if not counts.get(store, Counter())["read"]
+    ]
+
+
+def _closed_stores(counts: Counts, closed: Collection[str]) -> list[dict[str, Any]]:
+    """Tell which stores that were loaded before are not configured any more: nothing of them is sent or removed."""
+    return [
+        {
+            "code": Guard.STORE_CLOSED.value,
+            "store": store,
+            "message": f"{store}: was loaded before and is not configured any more; {counts[store]['read']:,} rows of "
+            "it were read and rejected, and what Amazon has of it stays",
+        }
+        for store in sorted(closed)
+        if store in counts
     ]
 
 

@@ -35,6 +35,7 @@ class Guard(StrEnum):
     SOURCE_SHORT = "SOURCE_SHORT"
     SOURCE_EMPTY = "SOURCE_EMPTY"
     STORE_EMPTY = "STORE_EMPTY"
+    STORE_CLOSED = "STORE_CLOSED"
 
 
 @dataclass(frozen=True)

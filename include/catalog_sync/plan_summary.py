@@ -44,8 +44,10 @@ LARGEST, SAMPLE = 10, 3
 #: Percent between the bars of the histogram of price moves; what lies beyond the first and last has a bar of its own.
 STEPS = (-50, -20, -10, -5, 0, 5, 10, 20, 50, 100)
 _BAR = 24
-#: Stores that the Markdown lists; the JSON has all.
-_STORES_SHOWN = 50
+#: Stores and guards that the Markdown lists; the JSON has all.
+_STORES_SHOWN, _GUARDS_SHOWN = 50, 30
+#: What makes a store worth looking at, when not all are shown.
+_BUSY = ("held", "new", "changed", "reactivated", "rejected", "resent", "planned")
 
 
 def summarize(
@@ -169,7 +171,9 @@ def _asked(plan: Mapping[str, Any]) -> str:
 
 
 def _guards(plan: Mapping[str, Any]) -> str:
-    lines = [f"- `{one['code']}` {cell(one['message'], 400)}" for one in plan["guards"]]
+    lines = [f"- `{one['code']}` {cell(one['message'], 400)}" for one in plan["guards"][:_GUARDS_SHOWN]]
+    if len(plan["guards"]) > _GUARDS_SHOWN:
+        lines.append(f"- … {len(plan['guards']) - _GUARDS_SHOWN} more, in plan.json")
     return "### Guards that tripped\n\n" + "\n".join(lines) if lines else ""
 
 
@@ -192,10 +196,11 @@ def _stores(summary: Mapping[str, Any]) -> str:
     shown = {what: title for what, title in COLUMNS.items() if summary["total"][what]}
     if not shown:
         return "Nothing was read, and nothing changes."
-    lines = list(summary["stores"].items())
-    rows = [(store, *(one[what] for what in shown)) for store, one in lines[:_STORES_SHOWN]]
+    lines = summary["stores"]
+    busiest = sorted(lines, key=lambda store: [-lines[store][what] for what in _BUSY])[:_STORES_SHOWN]
+    rows = [(store, *(lines[store][what] for what in shown)) for store in sorted(busiest)]
     if len(lines) > _STORES_SHOWN:
-        rows.append((f"… {len(lines) - _STORES_SHOWN} more", *("" for _ in shown)))
+        rows.append((f"… {len(lines) - _STORES_SHOWN} more with less to see", *("" for _ in shown)))
     rows.append(("all", *(summary["total"][what] for what in shown)))
     return "### Stores\n\n" + table(("store", *shown.values()), rows)
 

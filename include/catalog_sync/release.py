@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from catalog_sync.audit import What, find, record
+from catalog_sync.audit import What, after, find, record
 from catalog_sync.errors import BadInput, shorten
 from catalog_sync.plan_summary import as_markdown
 
@@ -63,13 +63,22 @@ def reject(run: Run, who: str, reason: str) -> str:
     return "not answered: the rows stay held"
 
 
-def require_approval(run: Run) -> None:
-    """Raise unless the audit trail has the approval of the held set of ``run``.
+def require_approval(run: Run, by: str) -> None:
+    """Raise unless the audit trail has the approval of the held set of ``run``, for the run ``by`` to send.
 
-    :raises BadInput: nobody has approved it.
+    One approval is worth one release: months later the same rows may be due again for another reason.
+
+    :raises BadInput: nobody has approved it, or another run has sent rows of it.
     """
     entry = find(run, What.APPROVED)
     if entry is None or entry.details.get("hash") != run.plan["held"]["hash"]:
         raise BadInput(
             f"release = {run.run_id!r}: nobody has approved what this run holds; answer in release_held_changes"
         )
+    for later in after(run.lake, entry):
+        released = later.what == What.UPLOAD and later.details.get("release_of") == run.run_id
+        if released and later.run_id != by:
+            raise BadInput(
+                f"release = {run.run_id!r}: run {later.run_id} has sent these rows at {later.at}; what is held since "
+                "then is another question"
+            )

@@ -40,12 +40,14 @@ class Kind(StrEnum):
 class Options:
     """What a run was asked to do.
 
-    ``stores``, ``skus``, ``skus_file`` (a file of SKUs), ``departments`` and ``changed_since`` (a time) narrow it, all
-    of them together (empty means all; see ``scope``); ``resend`` also sends rows that Amazon already acknowledged as
-    they are; ``follow_up`` counts the automatic runs before this one that failed with FATAL or CANCELLED; ``release``
-    names the run whose held rows this one sends, a person having approved them; ``to`` (``Kind.ROLLBACK`` only) says
-    after which run, or at what time, Amazon's catalog was as it shall be again; ``by`` is the user who started it;
-    ``origin`` is what a scheduler calls the run: ``<DAG>/<DAG run id>``, for links; empty without one.
+    ``stores``, ``skus``, ``skus_file`` (a file of SKUs), ``departments`` and ``changed_since`` (a time) narrow it,
+    all of them together (empty means all; see ``scope``); ``resend`` also sends rows that Amazon already
+    acknowledged as they are; ``accept_sources`` takes sources that have shrunk for right: later runs are measured
+    by them; ``follow_up`` counts the automatic runs before this one that failed with FATAL or CANCELLED;
+    ``release`` names the run whose held rows this one sends, a person having approved them; ``to``
+    (``Kind.ROLLBACK`` only) says after which run, or at what time, Amazon's catalog was as it shall be again;
+    ``by`` is the user who started it; ``origin`` is what a scheduler calls the run: ``<DAG>/<DAG run id>``, for
+    links; empty without one.
     """
 
     kind: Kind = Kind.NIGHT
@@ -55,6 +57,7 @@ class Options:
     departments: tuple[str, ...] = ()
     changed_since: str = ""
     resend: bool = False
+    accept_sources: bool = False
     dry_run: bool = False
     reason: str = ""
     follow_up: int = 0

@@ -27,6 +27,8 @@ _HELD = [Action.NEW.value, Action.CHANGED.value, Action.REACTIVATED.value]
 def judge_sources(run: Run, manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return which sources are empty, short or stale: ``source``, ``code`` and ``message``, at most one each.
 
+    A source that a person has accepted is not short; an empty one is nothing that can be accepted.
+
     :param manifests: what ``extract`` has left of each source.
     """
     found = []
@@ -39,10 +41,11 @@ def judge_sources(run: Run, manifests: list[dict[str, Any]]) -> list[dict[str, A
         if rows == 0 and before:
             message = f"source {name} is empty; in the last complete run it had {before:,} rows"
             found.append({"source": name, "code": Guard.SOURCE_EMPTY.value, "message": message})
-        elif too_many(before - rows, before, limit):
+        elif too_many(before - rows, before, limit) and not run.options.accept_sources:
             message = (
                 f"source {name} has {rows:,} rows, {100 * (before - rows) / before:.1f} % fewer than the {before:,} "
-                f"of the last complete run; the limit is {limit.percent:g} %"
+                f"of the last complete run; the limit is {limit.percent:g} %. If that is right, run backfill_catalog "
+                "with 'accept sources'"
             )
             found.append({"source": name, "code": Guard.SOURCE_SHORT.value, "message": message})
         elif fresh is not None and age > fresh.total_seconds():

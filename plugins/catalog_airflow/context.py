@@ -47,6 +47,7 @@ def options_of(
         departments=_names(params.get("departments")),
         changed_since=str(params.get("changed_since") or "").strip(),
         resend=bool(params.get("resend", False)),
+        accept_sources=bool(params.get("accept_sources", False)),
         dry_run=bool(params.get("dry_run", False)),
         reason=str(params.get("reason") or ""),
         follow_up=int((conf or {}).get("follow_up", 0)),

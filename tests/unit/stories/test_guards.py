@@ -14,6 +14,7 @@ from catalog_sync.errors import BadInput
 from catalog_sync.lake import Lake
 from catalog_sync.plan_summary import as_markdown
 from catalog_sync.release import approve, question, reject
+from catalog_sync.run import Kind
 from catalog_sync.tables import Tables
 
 LIMIT = {"percent": 20, "min_rows": 3}
@@ -111,6 +112,20 @@ def test_a_source_that_lost_rows_removes_nothing_and_is_told(world: World) -> No
     stores = {("STORE_EMPTY", "PDX-001"), ("STORE_EMPTY", "SEA-001")}
     assert (codes(books), counts(books)) == ({("SOURCE_EMPTY", ""), *stores}, {})
     assert (codes(world.night("whole", ROWS)), len(world.catalog())) == (set(), 20)
+
+
+def test_a_source_that_has_shrunk_for_good_is_accepted_by_hand(world: World) -> None:
+    """It is told night after night until a person says that it is right, by a run that is no dry run."""
+    world.write(ROWS[:12])
+    for dry_run in (True, False):
+        assert codes(world.night(f"short {dry_run}")) == {("SOURCE_SHORT", "")}
+        accepting = world.job(f"accept {dry_run}", Kind.BACKFILL, accept_sources=True, dry_run=dry_run)
+        assert accepting.whole()["guards"] == []
+    assert world.night("after")["guards"] == []
+    assert codes(world.night("shorter", ROWS[:6])) == {("SOURCE_SHORT", ""), ("STORE_EMPTY", "PDX-001")}
+    books = world.job("empty", Kind.BACKFILL, accept_sources=True)
+    world.write([])
+    assert ("SOURCE_EMPTY", "") in codes(books.whole())
 
 
 def test_rows_that_fall_back_to_another_source_are_held(world: World) -> None:
@@ -218,6 +233,46 @@ def test_a_release_beside_a_night_does_not_keep_the_nights_rows_back(world: Worl
     night.upload()
     books = night.end()
     assert counts(books) == {"read": 21, "unchanged": 10, "in_doubt": 10, "planned": 1, "sent": 1, "acknowledged": 1}
+
+
+def test_a_store_taken_out_of_the_configuration_holds_up_nobody(world: World) -> None:
+    """Half of the rows are rejected from then on: that is meant, and the other store's changes go on."""
+    world.changes["stores"] = {"ids": ["SEA-001"]}
+    books = world.night("closed", [{**ROWS[0], "descr": "B"}, *ROWS[1:]])
+    assert codes(books) == {("STORE_CLOSED", "PDX-001")}
+    assert counts(books) == {"read": 20, "rejected": 10, "unchanged": 9, "planned": 1, "sent": 1, "acknowledged": 1}
+    assert len(world.catalog()) == 20
+
+
+def test_an_approval_is_worth_one_release(world: World) -> None:
+    """The prices went back, and a month later they are wrong again: the old approval does not send them."""
+    world.night("wrong", priced(ROWS, 100))
+    wrong = world.job("wrong").open()
+    approve(wrong, question(wrong)["hash"][:12], "ann", "a joke")
+    assert counts(world.job("release", release="wrong").whole())["acknowledged"] == 10
+    world.changes["guards"] = {}
+    world.night("back", ROWS)
+    world.changes["guards"] = GUARDS
+    world.wait(24)
+    world.write(priced(ROWS, 100))
+    with pytest.raises(BadInput, match="run release has sent these rows at"):
+        world.job("again", release="wrong").whole()
+    assert world.job("release", release="wrong").whole()["total"]["acknowledged"] == 10  # a cleared task
+
+
+def test_a_plan_of_a_hundred_stores_shows_the_ones_that_matter(world: World) -> None:
+    """Fifty lines at most, and the store that is held is among them wherever its name stands."""
+    stores = [f"S-{n:03d}" for n in range(120)]
+    world.changes = {"stores": {"ids": stores}, "guards": GUARDS}
+    rows = [row(n, store=store) for store in stores for n in range(2)]
+    assert world.night("load", rows)["state"] == "complete"
+    job = world.job("p", dry_run=True).read(priced(rows, 100, "S-119"))
+    job.plan()
+    shown = as_markdown(job.open().plan)
+    table = shown[shown.index("### Stores") :].split("###")[1]
+    assert "| S-119 |" in table
+    assert "… 70 more with less to see" in table
+    assert len(shown.splitlines()) < 120
 
 
 def test_nothing_is_released_that_nobody_approved(world: World) -> None:
