@@ -1,8 +1,9 @@
 """Guards on what was read: a source that is empty, has shrunk or is stale (invariant I5).
 
 The rows of such a source are not wrong by themselves. What is wrong is what follows from them: where several sources
-are merged, a key that the source no longer has falls back to another source's values and looks changed; and a stale
-source may put old values over newer ones. Those rows are held.
+are merged, a key that the source no longer has falls back to another source's values and looks changed; a row is new in
+a short source when the one that claims its barcode, or its key with another name, is among those that are missing; and
+a stale source may put old values over newer ones. Those rows are held.
 """
 
 from __future__ import annotations
@@ -71,11 +72,11 @@ def hold_for_sources(
     held = [pl.DataFrame(schema={**dict.fromkeys(KEY, pl.String), "hold": pl.String})]
     for one in judged:
         keys = frames[one["source"]].select(as_repaired(pl.col(part)).alias(part) for part in KEY).unique()
+        here = rows.join(keys, on=list(KEY), how="semi")
         if one["code"] == Guard.SOURCE_STALE:
-            touched = rows.join(keys, on=list(KEY), how="semi")
-        elif len(frames) > 1:
-            touched = rows.join(keys, on=list(KEY), how="anti")
+            touched = here
         else:
-            continue
+            gone = rows.join(keys, on=list(KEY), how="anti") if len(frames) > 1 else rows.clear()
+            touched = pl.concat([gone, here.filter(pl.col("action") != Action.CHANGED)])
         held.append(touched.select(*KEY, hold=pl.lit(one["code"])))
     return pl.concat(held).unique(KEY, keep="first", maintain_order=True)

@@ -114,6 +114,17 @@ def test_a_source_that_lost_rows_removes_nothing_and_is_told(world: World) -> No
     assert (codes(world.night("whole", ROWS)), len(world.catalog())) == (set(), 20)
 
 
+def test_a_row_that_is_new_only_because_its_rival_is_missing_is_held(world: World) -> None:
+    """Two rows claim a barcode and are rejected; in a short source one of them would pass."""
+    rivals = [{**row(50), "gtin": "4999"}, {**row(51), "gtin": "4999"}]
+    assert world.night("rivals", ROWS + rivals)["total"]["rejected"] == 2
+    rows = [{**ROWS[0], "descr": "B"}, *ROWS[1:12], rivals[0]]
+    assert counts(world.night("short", rows)) == {
+        "read": 13, "unchanged": 11, "held": 1, "planned": 1, "sent": 1, "acknowledged": 1
+    }  # fmt: skip
+    assert set(held(world)["code"]) == {"SOURCE_SHORT"}
+
+
 def test_a_source_that_has_shrunk_for_good_is_accepted_by_hand(world: World) -> None:
     """It is told night after night until a person says that it is right, by a run that is no dry run."""
     world.write(ROWS[:12])
