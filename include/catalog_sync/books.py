@@ -31,6 +31,9 @@ DUE_INTO = ("suspended", "in_doubt", "held", "planned")
 ASKED_INTO = ("archived", "refused", "failed", "unknown")
 ARCHIVES = ("due", *DUE_INTO, "asked", "unsent", *ASKED_INTO)
 
+#: So many guards are told beside the numbers, those of all stores first: a note has a thousand characters.
+GUARDS_TOLD = 4
+
 Line = dict[str, int]
 
 
@@ -103,11 +106,14 @@ def as_markdown(books: Mapping[str, Any]) -> str:
 def remarks(books: Mapping[str, Any]) -> list[str]:
     """Return what the books say beside their numbers, a sentence each: guards, held rows, and other runs' results."""
     told = [f"not found: {one}" for one in books.get("missing", ())]
-    told += [f"guard {one['code']}: {one['message']}" for one in books.get("guards", ())]
-    told += _leaving(books)
     if books.get("held", {}).get("rows"):
         held = books["held"]
         told.append(f"held: {_flat(held['by_code'])}, the oldest since {utc(held['since']):%Y-%m-%d %H:%M} UTC")
+    guards = books.get("guards", ())
+    told += [f"guard {one['code']}: {one['message']}" for one in guards[:GUARDS_TOLD]]
+    if len(guards) > GUARDS_TOLD:
+        told.append(f"{len(guards) - GUARDS_TOLD} more guards have tripped: the plan has them all")
+    told += _leaving(books)
     for late in books.get("late", ()):
         told += [f"late, of run {late['of_run']}, {store}: {_flat(counts)}" for store, counts in late["stores"].items()]
     # Books that were made by an earlier version do not have these.

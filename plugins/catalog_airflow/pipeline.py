@@ -239,4 +239,5 @@ def summary_of(made: dict[str, Any]) -> str:
     text = f"**{made['state']}**{' (dry run)' if made['dry_run'] else ''}: {told or 'nothing was read'}."
     # Books of an earlier version know no alarms.
     more = [*made["problems"], *made.get("alarms", ()), *books.remarks(made)]
-    return "\n\n".join([text, *more, f"Run `{made['run_id']}`"])
+    # The run's name comes early: a long note is cut.
+    return "\n\n".join([text, f"Run `{made['run_id']}`", *more])

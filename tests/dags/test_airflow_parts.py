@@ -151,7 +151,21 @@ def test_the_note_says_how_the_run_ended() -> None:
     """The note has the state, the columns that are not 0, and what is missing."""
     made = {"state": "incomplete", "dry_run": False, "run_id": "r", "problems": ["5 rows were not sent"]}
     made["total"] = {"read": 12_000, "unchanged": 0, "unsent": 5}
-    assert summary_of(made) == "**incomplete**: 12,000 read, 5 unsent.\n\n5 rows were not sent\n\nRun `r`"
+    assert summary_of(made) == "**incomplete**: 12,000 read, 5 unsent.\n\nRun `r`\n\n5 rows were not sent"
+
+
+def test_a_note_tells_what_is_held_before_all_guards() -> None:
+    """Twelve guards of six stores would fill it, and what matters would be cut off."""
+    made: dict[str, Any] = {"state": "complete", "dry_run": False, "run_id": "r", "problems": [], "total": {"held": 9}}
+    made["held"] = {"rows": 9, "by_code": {"GUARD_CHANGED": 9}, "since": 0}
+    made["guards"] = [{"code": "GUARD_CHANGED", "message": f"S-{n}: 9 rows change"} for n in range(12)]
+    assert summary_of(made).split("\n\n") == [
+        "**complete**: 9 held.",
+        "Run `r`",
+        "held: GUARD CHANGED 9, the oldest since 1970-01-01 00:00 UTC",
+        *(f"guard GUARD_CHANGED: S-{n}: 9 rows change" for n in range(4)),
+        "8 more guards have tripped: the plan has them all",
+    ]
 
 
 def test_the_note_has_the_alarms() -> None:
@@ -159,5 +173,5 @@ def test_the_note_has_the_alarms() -> None:
     made = {"state": "complete", "dry_run": False, "run_id": "r", "problems": [], "total": {"read": 1}}
     made["alarms"] = ["no notice came; see docs/runbooks/lost-subscription.md"]
     assert summary_of(made) == (
-        "**complete**: 1 read.\n\nno notice came; see docs/runbooks/lost-subscription.md\n\nRun `r`"
+        "**complete**: 1 read.\n\nRun `r`\n\nno notice came; see docs/runbooks/lost-subscription.md"
     )
