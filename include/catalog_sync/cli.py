@@ -96,6 +96,13 @@ def parser() -> argparse.ArgumentParser:
     runs.add_argument("--limit", type=int, default=20, metavar="N", help="so many at most (default: 20)")
     runs.add_argument("--rebuild", action="store_true", help="first make the list anew from the lake")
 
+    probed = commands.add_parser("probe", help="check that everything a night needs is there and may be used")
+    probed.add_argument(
+        "--canary",
+        action=argparse.BooleanOptionalAction,
+        help="send the configured canary, or not (default: when probe.canary is configured)",
+    )
+
     commands.add_parser("audit", help="verify the audit trail: who sent, approved, rejected and released what")
 
     command_of_alerts.add_to(commands)
@@ -237,6 +244,20 @@ def _notices(args: argparse.Namespace, console: Console) -> int:
     return OK
 
 
+def _probe(args: argparse.Namespace, console: Console) -> int:
+    from catalog_sync.probe import Status, as_dict, probe, worst
+    from catalog_sync.probe.view import table_of as checks_table
+
+    run = Run.open(settings.load(args.config), EnvironmentConnections(), "probe", Options(by=_user()))
+    with console.status("probing"):
+        checks = probe(run, args.canary)
+    if args.json:
+        _print_json(as_dict(checks))
+    else:
+        Console().print(checks_table(checks))
+    return INCOMPLETE if worst(checks) is Status.FAIL else OK
+
+
 def _audit(args: argparse.Namespace, console: Console) -> int:
     from catalog_sync.audit import entries, verify
 
@@ -293,7 +314,7 @@ def _dead_letters(args: argparse.Namespace, console: Console) -> int:
 
 _JOBS = {
     "check": _check, "plan": _job, "sync": _job, "books": _books, "notices": _notices, "why": _why, "runs": _runs,
-    "audit": _audit, "alerts": _alerts, "dead-letters": _dead_letters,
+    "probe": _probe, "audit": _audit, "alerts": _alerts, "dead-letters": _dead_letters,
 }  # fmt: skip
 
 

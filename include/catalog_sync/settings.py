@@ -22,6 +22,7 @@ from catalog_sync.durations import Duration
 from catalog_sync.errors import Misconfigured, shorten
 from catalog_sync.fields import TARGETS
 from catalog_sync.notify_settings import Notify
+from catalog_sync.probe_settings import ProbeSettings
 from catalog_sync.settings_parts import Frozen, Limit
 
 #: Where the configuration lies unless ``CATALOG_CONFIG`` names another file.
@@ -311,6 +312,7 @@ class Settings(Frozen):
     notify: Notify = Notify()
     alerts: AlertSettings = AlertSettings()
     archive: Archive = Archive()
+    probe: ProbeSettings = ProbeSettings()
     #: Shards of whole stores are packed up to about this many rows; it bounds a prepare task's memory.
     shard_rows: int = Field(default=300_000, ge=1)
     base: Path = Path()

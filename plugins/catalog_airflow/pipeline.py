@@ -24,13 +24,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from catalog_airflow.assets import CATALOG, CATALOG_SYNCED
 from catalog_airflow.connections import AirflowConnections
-from catalog_airflow.context import label, open_run
+from catalog_airflow.context import label, open_named, open_run
 from catalog_airflow.listeners import SUMMARY
 from catalog_airflow.operators import StartFollowUp
 from catalog_airflow.release import AskForRelease
 from catalog_airflow.sensors import CollectResultsSensor
 from catalog_airflow.tasks import catalog_task, plan_task, show_plan, tell
-from catalog_sync.run import Kind, Run
+from catalog_sync.errors import Misconfigured
+from catalog_sync.run import Kind, Options, Run
 from catalog_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -195,6 +196,22 @@ def tell_alerts(kind: str) -> dict[str, int]:
     from catalog_sync.alerts.evaluate import hourly
 
     return hourly(open_run(Kind(kind)))
+
+
+@task(execution_timeout=timedelta(hours=2))
+def probe() -> dict[str, Any]:
+    """Make every check, write what was found into the log and the run's note, and fail when one failed."""
+    from catalog_sync.probe import Status, as_dict, as_markdown, summary, worst
+    from catalog_sync.probe import probe as stage
+
+    context: Any = get_current_context()
+    by = str(getattr(context["dag_run"], "triggering_user_name", "") or "")
+    checks = stage(open_named("probe", Options(by=by)), None if context["params"]["canary"] else False)
+    log.info("What the probe found\n\n%s\n", as_markdown(checks))
+    context["ti"].xcom_push(SUMMARY, summary(checks))
+    if worst(checks) is Status.FAIL:
+        raise Misconfigured(", ".join(one.name for one in checks if one.status is Status.FAIL))
+    return as_dict(checks)
 
 
 @task

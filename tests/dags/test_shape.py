@@ -82,6 +82,13 @@ def test_the_redrive_is_one_task(dags: dict[str, Any]) -> None:
     assert dag.schedule is None
 
 
+def test_the_probe_is_one_task(dags: dict[str, Any]) -> None:
+    """``probe_catalog_api`` looks in one task, scheduled off the hour, and by hand."""
+    dag = dags["probe_catalog_api"]
+    assert [task.task_id for task in dag.tasks] == ["probe"]
+    assert dag.timetable.expression == "23 6,18 * * *"
+
+
 def test_the_night_is_the_retailers(dags: dict[str, Any]) -> None:
     """The nightly sync starts at the configured time of day in the configured time zone, summer and winter."""
     timetable = dags["nightly_catalog_sync"].timetable

@@ -252,8 +252,8 @@ def test_a_channel_that_fails_fails_nothing_and_gives_nothing_away(
 
 def test_a_message_goes_once(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
     """Sent again under its name: nothing. After a refusal: once more. Without anybody who sends: not claimed either."""
-    channels = webhook(monkeypatch, receiver.url).model_dump()
-    run = deployment.open("n1", notify=json.loads(json.dumps(channels)))
+    channels = webhook(monkeypatch, receiver.url).model_dump(include={"channels"})
+    run = deployment.open("n1", notify=channels)
     notify.send_to(None)
     assert notify.send_once(run, ["c"], MESSAGE, "store/SEA-001") == []
     notify.send_to(AirflowSender())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,37 @@ def test_dead_letters_are_shown_and_then_sent_back(nights: Nights) -> None:
     assert nights.state == "success"
     assert (sent_back(), dead_letters()) == (True, 0)
     sqs.purge_queue(QueueUrl=queue)
+
+
+def test_the_stores_are_told_once(nights: Nights) -> None:
+    """Through Airflow's hook and an SNS topic; when the night is run again without changes, nothing."""
+    aws = nights.deployment.services.aws
+    sns, sqs = aws.client("sns"), aws.client("sqs")
+    topic, queue = sns.create_topic(Name="told")["TopicArn"], sqs.create_queue(QueueName="told")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    channels = {"shops": {"kind": "sns", "topic_arn": topic}}
+    nights.deployment.settings(notify={"channels": channels, "stores": ["shops"], "sources": ["shops"]})
+    nights.deployment.write(ROWS)
+    nights.run()
+    assert (nights.state, nights.tasks["send_notices"]) == ("success", {"success"})
+    nights.run()
+    got: list[str] = []
+    while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+        got += [json.loads(message["Body"])["Subject"] for message in messages]
+    stores = {one["store_no"] for one in ROWS}
+    assert sorted(got) == sorted(f"Store {store}: {len(ROWS) // len(stores)} added" for store in stores)
+
+
+def test_the_probe_is_red_when_a_check_fails(nights: Nights) -> None:
+    """Green with its canary; red, and still with all its findings, when Amazon refuses us."""
+    nights.deployment.write(ROWS)
+    sku, store = ROWS[0]["item_no"], ROWS[0]["store_no"]
+    nights.deployment.settings(probe={"canary": {"sku": sku, "store": store}})
+    nights.run("probe_catalog_api")
+    assert (nights.state, nights.tasks) == ("success", {"probe": {"success"}})
+    assert list(nights.deployment.catalog()) == [(store, sku)]
+    nights.deployment.faults(rates={"forbidden": 1.0})
+    nights.run("probe_catalog_api", canary=False)
+    assert (nights.state, nights.tasks) == ("failed", {"probe": {"failed"}})
+    assert nights.deployment.uploads() == 1

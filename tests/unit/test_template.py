@@ -122,6 +122,18 @@ def test_workers_may_bury_messages_and_bring_them_back() -> None:
     }
 
 
+def test_workers_may_publish_to_the_topic_of_notices_and_no_other() -> None:
+    """Only when a topic is given, and only there."""
+    topic = "arn:aws:sns:us-east-1:111122223333:notices"
+    assert not resolver().wanted("NoticesPolicy")
+    assert resolver(NoticesTopicArn=topic).wanted("NoticesPolicy")
+    policy = resolver(NoticesTopicArn=topic).properties("NoticesPolicy")
+    assert statements(policy["PolicyDocument"])["TellPeople"] == {
+        "Sid": "TellPeople", "Effect": "Allow", "Action": "sns:Publish", "Resource": topic,
+    }  # fmt: skip
+    assert policy["Roles"] == ["WorkerRole"]
+
+
 def test_sqs_gives_up_later_than_the_workers() -> None:
     """The queue's own redrive, which tells no reason, leaves the workers their tries and some to die in."""
     most = resolver().properties("Queue")["RedrivePolicy"]["maxReceiveCount"]

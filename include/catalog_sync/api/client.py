@@ -148,7 +148,7 @@ class CatalogApi:
             )
         return cls(
             base_url=connection.base_url,
-            credentials=_account(settings, connections, connection).credentials(),
+            credentials=account_of(settings, connections, connection).credentials(),
             region=region,
             tickets=tickets,
             breaker=breaker,
@@ -156,7 +156,7 @@ class CatalogApi:
             timeout=settings.api.timeout.total_seconds(),
             transport=transport,
             # Read anew: a secrets backend may hold others by then.
-            renew=lambda: _account(settings, connections, connections.get(settings.api.conn_id)).credentials(),
+            renew=lambda: account_of(settings, connections, connections.get(settings.api.conn_id)).credentials(),
         )
 
     def upload(self, body: bytes, not_after: float | None = None) -> Answer:
@@ -282,7 +282,8 @@ def _measure(operation: str, answer: Answer) -> None:
     THROTTLED.add(int(answer.throttled), operation=operation)
 
 
-def _account(settings: Settings, connections: Connections, connection: Connection) -> Aws:
+def account_of(settings: Settings, connections: Connections, connection: Connection) -> Aws:
+    """Return the AWS account that calls the API: by the API connection's own keys or the AWS connection's."""
     extra = connection.extra
     account: Aws | None = None
     if connection.login and connection.password:
