@@ -153,6 +153,8 @@ def gather(run: Run) -> dict[str, Any]:
         "stores": stores,
         "total": whole,
         "catalog": catalog,
+        "acknowledged_after": Tables(run.lake).version("acknowledged"),
+        "rollback": plan.get("rollback", {}),
         "archives": archives,
         "leaving": {what: told for what, told in plan.get("leaving", {}).items() if what != "books"},
         "late": late,
@@ -170,14 +172,14 @@ def _read_side(run: Run, plan: dict[str, Any]) -> tuple[dict[str, Counter[str]],
     """Return the counts up to the plan by store, and how often each rule repaired, warned or rejected."""
     codes: dict[str, Counter[str]] = {"repaired": Counter(), "warned": Counter(), "rejected": Counter()}
     transforms: dict[str, dict[str, int]] = {}
-    for source in run.settings.sources:
-        key = run.key(f"extract/{source.name}.json")
+    for source in run.sources:
+        key = run.key(f"extract/{source}.json")
         if run.lake.exists(key):
             manifest = run.lake.get_json(key)
             if manifest["unreadable"]:
                 codes["rejected"]["ROW_UNREADABLE"] += manifest["unreadable"]
             if manifest["read"] != manifest["rows"]:
-                transforms[source.name] = {"before": manifest["read"], "after": manifest["rows"]}
+                transforms[source] = {"before": manifest["read"], "after": manifest["rows"]}
     if run.lake.exists(run.key("shards.json")):
         for shard in run.lake.get_json(run.key("shards.json"))["shards"]:
             key = run.key(f"prepare/{shard['name']}.json")

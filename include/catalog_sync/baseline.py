@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from catalog_sync.fields import NO_STORE
+from catalog_sync.run import Kind
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -29,7 +30,12 @@ def take(run: Run, books: dict[str, Any]) -> None:
     A run for some of its rows says nothing about a store, and a source that was judged too short, empty or stale is no
     measure, unless a person has approved what follows from it.
     """
-    if books["state"] != "complete" or books["dry_run"] or not run.lake.exists(run.key("shards.json")):
+    if (
+        run.options.kind is Kind.ROLLBACK
+        or books["state"] != "complete"
+        or books["dry_run"]
+        or not run.lake.exists(run.key("shards.json"))
+    ):
         return
     now = run.clock.time()
     known = adopted_stores(run)

@@ -81,6 +81,13 @@ def parser() -> argparse.ArgumentParser:
             "--run-id", help="the run's name (default: made from the time); a name used before resumes that run"
         )
 
+    back = commands.add_parser("rollback", help="show what would make Amazon's catalog what it was; --send does it")
+    back.add_argument("--to", required=True, metavar="RUN|TIME", help="after which run, or at what time")
+    back.add_argument("--stores", default="", metavar="A,B", help="only these stores (default: all)")
+    back.add_argument("--send", action="store_true", help="do it (default: only show the plan)")
+    back.add_argument("--reason", default="", help="why, for the records")
+    back.add_argument("--run-id", help="the run's name (default: made from the time)")
+
     shown = commands.add_parser("books", help="show the books of a run")
     shown.add_argument("run", help="the run's name in the lake, or its Airflow run id")
 
@@ -146,12 +153,19 @@ def _check(args: argparse.Namespace, console: Console) -> int:
     return OK if result.ok else INCOMPLETE
 
 
-def _job(args: argparse.Namespace, console: Console) -> int:
-    from catalog_sync.alerts.evaluate import after_run
-    from catalog_sync.sync import sync
+def _rollback(args: argparse.Namespace, console: Console) -> int:
+    options = Options(
+        kind=Kind.ROLLBACK,
+        to=args.to,
+        stores=_names(args.stores),
+        dry_run=not args.send,
+        reason=args.reason,
+        by=_user(),
+    )
+    return _do(args, console, options)
 
-    clock = SystemClock()
-    config = settings.load(args.config)
+
+def _job(args: argparse.Namespace, console: Console) -> int:
     options = Options(
         kind=Kind.COMMAND,
         stores=_names(args.stores),
@@ -165,6 +179,15 @@ def _job(args: argparse.Namespace, console: Console) -> int:
         reason=args.reason,
         by=_user(),
     )
+    return _do(args, console, options)
+
+
+def _do(args: argparse.Namespace, console: Console, options: Options) -> int:
+    from catalog_sync.alerts.evaluate import after_run
+    from catalog_sync.sync import sync
+
+    clock = SystemClock()
+    config = settings.load(args.config)
     name = args.run_id or f"{args.command}__{utc(clock.time()):%Y-%m-%dT%H-%M-%S}"
     run = Run.open(config, EnvironmentConnections(), run_name(name), options, clock)
     with console.status(f"{args.command} {run.run_id}") as status:
@@ -314,7 +337,7 @@ def _dead_letters(args: argparse.Namespace, console: Console) -> int:
 
 _JOBS = {
     "check": _check, "plan": _job, "sync": _job, "books": _books, "notices": _notices, "why": _why, "runs": _runs,
-    "probe": _probe, "audit": _audit, "alerts": _alerts, "dead-letters": _dead_letters,
+    "probe": _probe, "rollback": _rollback, "audit": _audit, "alerts": _alerts, "dead-letters": _dead_letters,
 }  # fmt: skip
 
 

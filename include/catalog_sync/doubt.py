@@ -72,7 +72,7 @@ def newer_readings(run: Run, others: Iterable[str]) -> dict[str, pl.Expr]:
 
 def _read_at(run: Run) -> dict[str, float]:
     """Return when the run has read each source (Unix seconds), of those that it has read."""
-    keys = {source.name: run.key(f"extract/{source.name}.json") for source in run.settings.sources}
+    keys = {source: run.key(f"extract/{source}.json") for source in run.sources}
     return {name: float(run.lake.get_json(key)["read_at"]) for name, key in keys.items() if run.lake.exists(key)}
 
 

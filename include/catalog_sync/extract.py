@@ -16,6 +16,7 @@ from catalog_sync.contract.steps import store_as_repaired
 from catalog_sync.mapping import Mapper, load_transform, transform_rows
 from catalog_sync.measures import stage
 from catalog_sync.parallel import in_threads
+from catalog_sync.run import Kind
 from catalog_sync.run_metrics import announce
 from catalog_sync.scope import Scope
 from catalog_sync.skus_read import SkusRead
@@ -43,8 +44,16 @@ def extract(run: Run, source_name: str) -> dict[str, Any]:
     :raises BadInput: the source cannot be read, or only half of it; nothing of it is used (I5).
     """
     announce(run)
-    made = run.lake.once(run.key(f"extract/{source_name}.json"), lambda: _extract(run, source_name))
+    made = run.lake.once(run.key(f"extract/{source_name}.json"), lambda: _made(run, source_name))
     return {key: made[key] for key in ("source", "read", "rows", "unreadable")}
+
+
+def _made(run: Run, source_name: str) -> dict[str, Any]:
+    if run.options.kind is Kind.ROLLBACK:
+        from catalog_sync.rollback import read_target
+
+        return read_target(run, source_name)
+    return _extract(run, source_name)
 
 
 def _extract(run: Run, source_name: str) -> dict[str, Any]:
@@ -52,7 +61,7 @@ def _extract(run: Run, source_name: str) -> dict[str, Any]:
     journal.began(run)  # and so what the run was asked, and the plan number that stood, before anything is read
     Scope.of(run)  # a wrong list of SKUs is an error now, not after an hour
     source = open_source(settings, run.connections, run.settings.base, run.clock, lambda: _aws(run, settings))
-    writer, skus = _StoreWriter(run, source_name), SkusRead(run.settings.rules)
+    writer, skus = StoreWriter(run, source_name), SkusRead(run.settings.rules)
     read_at, read, rows = run.clock.time(), 0, 0
     for before, mapped in mapped_batches(source, settings, run.settings.mapping_of(source_name)):
         read += before
@@ -129,7 +138,7 @@ def _write_unreadable(run: Run, source_name: str, unreadable: list[Unreadable]) 
     return f"{name}.parquet"
 
 
-class _StoreWriter:
+class StoreWriter:
     """Collects rows and writes them as one Parquet object per store and flush, under names of its own.
 
     Rows go by their store id as the contract will have repaired it, so that all rows of a store meet

@@ -16,6 +16,7 @@ from catalog_sync.diff import Action
 from catalog_sync.fields import NO_STORE
 from catalog_sync.guards import EVERYWHERE, Guard, Trip, judge
 from catalog_sync.release import require_approval
+from catalog_sync.run import Kind
 from catalog_sync.scope import Covered
 
 if TYPE_CHECKING:
@@ -177,6 +178,8 @@ class Releases:
 
 def judged_before(run: Run, shards: dict[str, Any], counts: Counts) -> list[dict[str, Any]]:
     """Return what is wrong with what was read: the sources as ``shards`` has judged them, and stores without rows."""
+    if run.options.kind is Kind.ROLLBACK:  # what Amazon had is what it had
+        return []
     return [
         *({**one, "store": EVERYWHERE} for one in shards["sources"]),
         *_empty_stores(run, counts, adopted_stores(run)),

@@ -36,6 +36,7 @@ class Guard(StrEnum):
     SOURCE_EMPTY = "SOURCE_EMPTY"
     STORE_EMPTY = "STORE_EMPTY"
     STORE_CLOSED = "STORE_CLOSED"
+    ROLLBACK = "ROLLBACK_ARCHIVES"
 
 
 @dataclass(frozen=True)

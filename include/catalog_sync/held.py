@@ -32,6 +32,7 @@ _PART = {
     Guard.NEW: pl.col("action").is_in([Action.NEW.value, Action.REACTIVATED.value]),
     Guard.PRICES: pl.col("price_moved"),
     Guard.REJECTED: pl.col("action") != Action.RESENT,
+    Guard.ROLLBACK: pl.col("action") == Action.ARCHIVED,
     Guard.ARCHIVED: pl.col("action") == Action.ARCHIVED,
 }
 

@@ -79,7 +79,10 @@ class Leaving:
     closed: Counter[str] = field(default_factory=Counter)
     lists: list[str] = field(default_factory=list)
     judged: dict[str, dict[str, int]] = field(default_factory=dict)
+    elsewhere: int = 0
     _manifests: Sequence[Mapping[str, Any]] = ()
+    #: Whether a person is asked about every archive, as in a rollback.
+    _asks: bool = False
 
     @classmethod
     def of(
@@ -105,18 +108,25 @@ class Leaving:
         why_not = _incomplete(run, manifests, told, newer)
         gone = _gone(run, [*prepared, *unread], present)
         lines = pl.DataFrame()
+        elsewhere = _elsewhere(run, gone)
         if approved is not None:
             skus = _released(run, [*prepared, *unread], gone, approved)
+        elif run.options.kind is Kind.ROLLBACK:
+            skus = gone.filter(~gone.is_in(elsewhere.implode()))
         else:
             why_not = why_not or _out_of_turn(run)
             lines, why_not = _count(run, manifests, present, gone, why_not)
             skus = absence.due(lines, run.run_id, run.settings.archive.after)
         made = cls(run, why_not, unread, _booked(run, skus.head(0) if why_not else skus, blocked), present, lines)
+        made._asks = run.options.kind is Kind.ROLLBACK and approved is None
+        made.elsewhere = len(elsewhere)
         made._report([*prepared, *unread])
         return made
 
     def hold(self, trips: Sequence[Trip]) -> None:
         """Hold the SKUs that a guard stops in any store: Amazon archives in all of them or none."""
+        if self._asks:
+            self.due = self.due.with_columns(hold=pl.lit(Guard.ROLLBACK.value))
         for trip in (one for one in trips if one.code in _HOLDING):
             here = pl.lit(True)
             if trip.store != EVERYWHERE:
@@ -157,6 +167,7 @@ class Leaving:
             "waiting": {str(runs): skus for runs, skus in waiting},
             "partial": dict(sorted(self.partial.items())),
             "closed": dict(sorted(self.closed.items())),
+            "elsewhere": self.elsewhere,
             "why_not": self.why_not,
             "after": self.run.settings.archive.after,
             "lists": self.lists,
@@ -187,7 +198,7 @@ class Leaving:
                 for store, rows in left.filter(state="ACTIVE").group_by("store_id").len().iter_rows():
                     self.judged.setdefault(store, {})["active"] = rows
             partial_leavers = left.filter(_SKU.is_in(self.present.implode()) & (pl.col("state") == "ACTIVE"))
-            if self.why_not or manifest.get("unread"):
+            if self.run.options.kind is not Kind.ROLLBACK and (self.why_not or manifest.get("unread")):
                 partial_leavers = partial_leavers.head(0)  # a half read source would make a list of everything
             self.partial.update(dict(partial_leavers.group_by("store_id").len().iter_rows()))
             self._list(manifest["name"], left, partial_leavers)
@@ -226,7 +237,8 @@ def _unread(run: Run, shards: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the configured stores that no shard has, with what Amazon has of them."""
     inside = {store for shard in shards["shards"] for store in shard["stores"]}
     tables = Tables(run.lake)
-    stores = sorted((set(tables.sizes("acknowledged")) & set(run.stores)) - inside)
+    asked = set(run.options.stores or run.stores)
+    stores = sorted((set(tables.sizes("acknowledged")) & asked) - inside)
     if not stores:
         return []
     rows = left_of(tables.read("acknowledged", stores, [*LEFT, "dirty_until"]), {})
@@ -255,12 +267,21 @@ def _incomplete(
     """Return why what was read proves no absence; empty when it does (invariant I5)."""
     if told:
         return str(told[0]["message"])
-    for manifest in manifests:
+    for manifest in manifests if run.options.kind is not Kind.ROLLBACK else ():
         if not manifest["read"]:
             return f"source {manifest['source']} has no rows"
         if "skus_key" not in manifest:
             return f"source {manifest['source']} was read by an earlier version"
     return f"run {next(iter(newer))} has read the sources since" if newer else ""
+
+
+def _elsewhere(run: Run, skus: pl.Series) -> pl.Series:
+    """Return which of the SKUs a rollback of some stores must not archive: they are active in others, too."""
+    others = sorted(set(run.stores) - set(run.options.stores)) if run.options.stores else []
+    if run.options.kind is not Kind.ROLLBACK or not others or skus.is_empty():
+        return skus.head(0)
+    rows = Tables(run.lake).read("acknowledged", others, ["item_sku", "state"], skus=skus)
+    return rows.filter(state="ACTIVE")["item_sku"].unique()
 
 
 def _out_of_turn(run: Run) -> str:

@@ -26,6 +26,7 @@ from catalog_sync.parallel import in_threads
 from catalog_sync.payload import body, overhead, ranges
 from catalog_sync.plan_summary import as_markdown, changes_csv, summarize
 from catalog_sync.scope import Covered, described
+from catalog_sync.shards import extracts
 from catalog_sync.slices import batches_of_a_slice
 from catalog_sync.tables import Tables
 from catalog_sync.turns import take_turn
@@ -129,6 +130,7 @@ def _make(run: Run) -> dict[str, Any]:
         "plan_hash": f"sha256:{digest}",
         "rows": rows,
         "leaving": leaving.told(),
+        "rollback": extracts(run)[0].get("target", {}),
         "batches": len(batches),
         "slice": batches_of_a_slice(run),
         "dry_run": dry_run,

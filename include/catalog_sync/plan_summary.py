@@ -140,7 +140,7 @@ def as_markdown(plan: Mapping[str, Any]) -> str:
     """Return the plan as Markdown: what it does in a sentence, the guards, and the tables."""
     summary = plan["summary"]
     leaving = _leaving(plan.get("leaving", {}))
-    parts = [_headline(plan), _asked(plan), _guards(plan), _stores(summary), leaving]
+    parts = [_headline(plan), _rollback(plan), _asked(plan), _guards(plan), _stores(summary), leaving]
     if summary["fields"]:
         parts.append("### Changed fields\n\n" + table(("field", "rows"), summary["fields"].items()))
         parts.append(_price_text(summary["prices"]))
@@ -175,6 +175,30 @@ def _guards(plan: Mapping[str, Any]) -> str:
     if len(plan["guards"]) > _GUARDS_SHOWN:
         lines.append(f"- … {len(plan['guards']) - _GUARDS_SHOWN} more, in plan.json")
     return "### Guards that tripped\n\n" + "\n".join(lines) if lines else ""
+
+
+def _rollback(plan: Mapping[str, Any]) -> str:
+    """Say to what a rollback goes back, what of that cannot be, and what comes after it."""
+    target, leaving = plan.get("rollback"), plan.get("leaving", {})
+    if not target:
+        return ""
+    cannot = [f"{rows:,} rows of {store}, which is not configured" for store, rows in target["not_configured"].items()]
+    cannot += [
+        f"{rows:,} rows that {store} did not have then, while other stores did: Amazon archives in every store or none"
+        for store, rows in leaving["partial"].items()
+    ]
+    if leaving["elsewhere"]:
+        cannot.append(f"{leaving['elsewhere']:,} SKUs of no store then, which stores that are not chosen have now")
+    total = plan["summary"]["total"]
+    for what, words in (("rejected", "break the rules of today"), ("suspended", "were refused by Amazon lately")):
+        if total[what]:
+            cannot.append(f"{total[what]:,} rows that {words}")
+    told = "\n".join(f"- {cell(one, 300)}" for one in cannot)
+    return (
+        f"### Rollback\n\nTo {cell(target['words'], 300)}. **The next night goes forward again** to what the sources "
+        "say, unless the source is mended before, or `nightly_catalog_sync` is paused."
+        + (f"\n\nThis cannot be rolled back:\n\n{told}" if told else "")
+    )
 
 
 def _leaving(leaving: Mapping[str, Any]) -> str:

@@ -78,6 +78,11 @@ class Options:
         return bool(self.skus or self.skus_file or self.departments or self.changed_since)
 
 
+def sources_of(kind: Kind, settings: Settings) -> tuple[str, ...]:
+    """Return the names of what a run of that kind reads."""
+    return ("acknowledged",) if kind is Kind.ROLLBACK else tuple(source.name for source in settings.sources)
+
+
 def run_name(external_id: str) -> str:
     """Return the run's name in lake and ledger: ``external_id`` with unsafe characters replaced, and then told apart.
 
@@ -191,6 +196,11 @@ class Run:
                 f"stores = {shorten(', '.join(unknown))}: not among the configured stores ({', '.join(stores)})"
             )
         return stores
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of what the run reads: the configured sources, or what Amazon had then."""
+        return sources_of(self.options.kind, self.settings)
 
     @property
     def expires_at(self) -> int:

@@ -153,6 +153,19 @@ class Archive(Frozen):
     apart: Duration = timedelta(hours=12)
 
 
+class Rollback(Frozen):
+    """How far back a rollback may go; the history of the tables is kept for 400 days."""
+
+    within: Duration = timedelta(days=90)
+
+    @field_validator("within")
+    @classmethod
+    def _kept(cls, value: timedelta) -> timedelta:
+        if not timedelta() < value <= timedelta(days=400):
+            raise ValueError("within: more than nothing, and at most 400d, for which history is kept")
+        return value
+
+
 class Schedule(Frozen):
     """When the nightly sync runs, in the retailer's own time zone."""
 
@@ -313,6 +326,7 @@ class Settings(Frozen):
     alerts: AlertSettings = AlertSettings()
     archive: Archive = Archive()
     probe: ProbeSettings = ProbeSettings()
+    rollback: Rollback = Rollback()
     #: Shards of whole stores are packed up to about this many rows; it bounds a prepare task's memory.
     shard_rows: int = Field(default=300_000, ge=1)
     base: Path = Path()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalog_sync.fields import NO_STORE
 from catalog_sync.measures import stage
+from catalog_sync.run import Kind
 from catalog_sync.source_guards import judge_sources
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ def _pack(run: Run) -> dict[str, Any]:
     return {
         "shards": named,
         "counts": {store: dict(count) for store, count in counts.items()},
-        "sources": judge_sources(run, manifests),
+        "sources": [] if run.options.kind is Kind.ROLLBACK else judge_sources(run, manifests),
     }
 
 
 def extracts(run: Run) -> list[dict[str, Any]]:
     """Return the manifest of each source's extract, in the order of the configuration."""
-    return [dict(run.lake.get_json(run.key(f"extract/{source.name}.json"))) for source in run.settings.sources]
+    return [dict(run.lake.get_json(run.key(f"extract/{source}.json"))) for source in run.sources]

@@ -17,6 +17,7 @@ from catalog_sync.advice import ADVICE
 from catalog_sync.contract.steps import store_as_repaired
 from catalog_sync.fields import ADDITIONAL, ADDITIONAL_TEXT, KEY
 from catalog_sync.keyed import within
+from catalog_sync.run import Kind
 from catalog_sync.settings import Expression, Settings
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ class Findings:
 
 
 def findings(run: Run) -> dict[str, Findings]:
-    """Return what the run found, by source; sources whose extract failed are not in it."""
+    """Return what the run found, by source; sources whose extract failed are not in it, nor are any in a rollback."""
+    if run.options.kind is Kind.ROLLBACK:
+        return {}
     read = {
         source.name: run.lake.get_json(run.key(f"extract/{source.name}.json"))
         for source in run.settings.sources

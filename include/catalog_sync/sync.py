@@ -23,8 +23,8 @@ Report = Callable[[str, dict[str, Any]], None]
 
 def make_plan(run: Run, report: Report) -> dict[str, Any]:
     """Extract, prepare and plan; return the plan's counts."""
-    for source in run.settings.sources:
-        report(f"extract {source.name}", extract(run, source.name))
+    for source in run.sources:
+        report(f"extract {source}", extract(run, source))
     for shard in shards(run):
         report(f"prepare {shard['name']}", prepare(run, shard))
     made = plan(run)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,8 @@ from catalog_sync.lake import Lake
 from catalog_sync.payload import ITEM
 
 TIME = pl.Datetime("us", "UTC")
+#: How long the past of a table is kept; ``settings.Rollback`` promises no more.
+HISTORY = timedelta(days=400)
 
 #: The row as Amazon confirmed it. ``sent_at`` and ``resolved_at``: when the
 #: request was sent and when Amazon ended the ingestion; ``acknowledged_at``: when we settled it. ``dirty_until``:
@@ -135,7 +138,9 @@ class Tables:
                     storage_options=self._lake.storage_options(),
                     # The log holds a table's least and greatest values for each file; only those of the SKU are asked.
                     configuration={
-                        "delta.logRetentionDuration": "interval 400 days",
+                        # Rollback reads the past; whoever vacuums the lake leaves it so long, too.
+                        "delta.logRetentionDuration": f"interval {HISTORY.days} days",
+                        "delta.deletedFileRetentionDuration": f"interval {HISTORY.days} days",
                         "delta.dataSkippingStatsColumns": "item_sku",
                     },
                 )
@@ -146,11 +151,19 @@ class Tables:
         table = self._open(name)
         return None if table is None else table.version()
 
-    def sizes(self, name: str) -> dict[str, int]:
-        """Return the rows of each partition, read from the table's log alone."""
+    def version_at(self, name: str, at: float) -> int | None:
+        """Return the version that stood at the Unix time ``at``, or ``None`` when there was none yet."""
+        table = self._open(name)
+        commits = table.history() if table else []
+        return max((int(one["version"]) for one in commits if one["timestamp"] <= at * 1000), default=None)
+
+    def sizes(self, name: str, version: int | None = None) -> dict[str, int]:
+        """Return the rows of each partition, now or in a version, read from the table's log alone."""
         table = self._open(name)
         if table is None:
             return {}
+        if version is not None:
+            table = DeltaTable(self.uri(name), version, storage_options=self._lake.storage_options())
         files = pl.DataFrame(table.get_add_actions(flatten=True))
         if files.is_empty():
             return {}

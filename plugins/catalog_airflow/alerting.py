@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _KINDS = {
     "nightly_catalog_sync": Kind.NIGHT,
     "backfill_catalog": Kind.BACKFILL,
+    "rollback_catalog": Kind.ROLLBACK,
     "collect_upload_results": Kind.COLLECT,
 }
 

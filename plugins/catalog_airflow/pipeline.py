@@ -31,7 +31,7 @@ from catalog_airflow.release import AskForRelease
 from catalog_airflow.sensors import CollectResultsSensor
 from catalog_airflow.tasks import catalog_task, plan_task, show_plan, tell
 from catalog_sync.errors import Misconfigured
-from catalog_sync.run import Kind, Options, Run
+from catalog_sync.run import Kind, Options, Run, sources_of
 from catalog_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def sync_pipeline(kind: Kind, config: Settings) -> None:
     :param kind: who starts the runs.
     :param config: the deployment, for what the graph depends on: sources and the pool.
     """
-    sources = [source.name for source in config.sources]
+    sources = list(sources_of(kind, config))
     shards = pack_shards.override(task_id="shards")(kind=kind.value)
     extracted = extract.partial(kind=kind.value).expand(source=sources)
     prepared = prepare.partial(kind=kind.value).expand(shard=shards)

@@ -20,11 +20,11 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from catalog_airflow.context import open_named
 from catalog_airflow.listeners import SUMMARY
 from catalog_sync.errors import CatalogSyncError
-from catalog_sync.run import Options
+from catalog_sync.run import Kind, Options
 
 log = logging.getLogger(__name__)
 
-RELEASE_DAG, RUNS_IN = "release_held_changes", "backfill_catalog"
+RELEASE_DAG, RUNS_IN, ROLLED_BACK_IN = "release_held_changes", "backfill_catalog", "rollback_catalog"
 #: A question is open until the next night is near, which asks anew; less than ``DAGRUN_TIMEOUT``.
 RESPONSE_TIMEOUT = timedelta(hours=18)
 SHOWN = "show_held"
@@ -115,7 +115,11 @@ class StartRelease(TriggerDagRunOperator):
         except CatalogSyncError as error:
             raise AirflowFailException(str(error)) from None
         why = f"release of {shown['rows']} held rows, approved by {_who(answer)}"
-        self.conf = {"release": _run(context).run_id, "dry_run": False, "reason": f"{why}: {reason}"[:500]}
+        held = _run(context)
+        self.conf = {"release": held.run_id, "dry_run": False, "reason": f"{why}: {reason}"[:500]}
+        if held.options.kind is Kind.ROLLBACK:  # released by a run to the same target
+            self.trigger_dag_id = ROLLED_BACK_IN
+            self.conf |= {"to": held.options.to, "stores": list(held.options.stores)}
         super().execute(context)
 
 

@@ -93,7 +93,7 @@ def test_every_form_field_is_explained(dags: dict[str, Any]) -> None:
             assert param.schema.get("title"), f"{dag.dag_id}.{name}: give it a title"
 
 
-@pytest.mark.parametrize("dag_id", ["backfill_catalog", "redrive_dead_letters"])
+@pytest.mark.parametrize("dag_id", ["backfill_catalog", "rollback_catalog", "redrive_dead_letters"])
 def test_every_form_field_is_in_the_manual(dags: dict[str, Any], dag_id: str) -> None:
     """The manual's table of a DAG that people start has a line for each field of the form."""
     dag = dags[dag_id]
@@ -101,7 +101,7 @@ def test_every_form_field_is_in_the_manual(dags: dict[str, Any], dag_id: str) ->
         assert dag.params.get_param(name).schema["title"] in dag.doc_md
 
 
-@pytest.mark.parametrize("dag_id", ["backfill_catalog", "redrive_dead_letters"])
+@pytest.mark.parametrize("dag_id", ["backfill_catalog", "rollback_catalog", "redrive_dead_letters"])
 def test_what_people_start_is_a_dry_run_unless_somebody_says_otherwise(dags: dict[str, Any], dag_id: str) -> None:
     """The form has the dry run ticked."""
     assert dags[dag_id].params["dry_run"] is True

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from airflow.sdk import TriggerRule
 
-SYNC = ["nightly_catalog_sync", "backfill_catalog"]
+SYNC = ["nightly_catalog_sync", "backfill_catalog", "rollback_catalog"]
 CHAIN = ["extract", "shards", "prepare", "plan", "upload", "collect_results", "settle", "start_follow_up", "account"]
 
 
 @pytest.mark.parametrize("dag_id", SYNC)
 def test_the_job_is_one_chain(dags: dict[str, Any], dag_id: str) -> None:
-    """Nightly and backfill are the same job, each stage after the other, with ``account`` as the only leaf.
+    """Nightly, backfill and rollback are the same job, each stage after the other, with ``account`` as the only leaf.
 
     Beside it a person is asked about what the plan holds, and stores and owners of sources are told.
     """
@@ -46,7 +46,7 @@ def test_what_is_mapped(dags: dict[str, Any], dag_id: str) -> None:
 def test_a_backfill_sends_one_slice_after_the_other(dags: dict[str, Any]) -> None:
     """A night sends as many batches at once as the pool allows."""
     at_once = {dag_id: dags[dag_id].get_task("upload").max_active_tis_per_dagrun for dag_id in SYNC}
-    assert at_once == {"nightly_catalog_sync": None, "backfill_catalog": 1}
+    assert at_once == {"nightly_catalog_sync": None, "backfill_catalog": 1, "rollback_catalog": 1}
 
 
 def test_the_hourly_job_only_collects(dags: dict[str, Any]) -> None:

@@ -284,8 +284,8 @@ class Job:
 
     def extract(self) -> None:
         """Extract every source."""
-        for source in self.world.settings.sources:
-            extract(self.open(), source.name)
+        for source in self.open().sources:
+            extract(self.open(), source)
 
     def read(self, rows: list[Row] | None = None) -> Job:
         """Extract and prepare, the source holding ``rows`` (as before when not given)."""
