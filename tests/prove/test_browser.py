@@ -136,6 +136,7 @@ def show(page: Any, site: Site, query: str = "") -> Any:
     """Open the page by itself and wait until its view is there."""
     page.goto(f"{site.url}{PREFIX}/{query}")
     page.wait_for_selector("main:not([aria-busy])")
+    assert not {"null", "undefined", "NaN"} & set(page.inner_text("main").replace("null", " null ").split())
     return page
 
 

@@ -85,7 +85,7 @@ async function show({ again = false } = {}) {
     const made = await view.show(query);
     if (mine !== turn) return;
     if (again && made.same) return void wait(made.live, mine);
-    keep(() => place.replaceChildren(...made.content));
+    keep(() => place.replaceChildren(...made.content.filter(Boolean)));
     fresh.replaceChildren("As of ", time(Date.now() / 1000), made.live ? ", live" : "");
     live = made.live;
   } catch (error) {
