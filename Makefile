@@ -72,16 +72,16 @@ $(VENV)/.uv:
 
 $(VENV)/.run: $(VENV)/.uv requirements.txt
 	@echo "Installing what requirements.txt pins …"
-	@$(UV) pip install -q --python $(BIN)/python -r requirements.txt
+	@$(UV) pip install -q --compile-bytecode --python $(BIN)/python -r requirements.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.txt
 	@echo "Installing what requirements-dev.txt pins …"
-	@$(UV) pip install -q --python $(BIN)/python -r requirements-dev.txt
+	@$(UV) pip install -q --compile-bytecode --python $(BIN)/python -r requirements-dev.txt
 	@touch $@
 
 $(BENCH_VENV)/.done: $(VENV)/.uv requirements-bench.txt
 	@echo "Installing the opponents that requirements-bench.txt pins …"
 	@$(UV) venv -q --clear --python $(BIN)/python $(BENCH_VENV)
-	@$(UV) pip install -q --python $(BENCH_VENV)/bin/python -r requirements-bench.txt
+	@$(UV) pip install -q --compile-bytecode --python $(BENCH_VENV)/bin/python -r requirements-bench.txt
 	@touch $@

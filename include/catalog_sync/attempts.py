@@ -380,6 +380,9 @@ class Attempts:
             {"Update": LedgerTable.update_request(key.pk, key.sk, changes, "#state <> :settled", settled)},
             {"Delete": {"Key": pack({"pk": self._open, "sk": key.pointer})}},
         ]
+        if attempt.ingestion_id:
+            back = LedgerTable.update_request(f"INGESTION#{attempt.ingestion_id}", "ATTEMPT", {"expires_at": expires})
+            writes.append({"Update": back})
         if late is not None:
             booked = {
                 "pk": f"RUN#{run_id}", "sk": f"LATE#{key.pointer}", "of_run": key.run_id, "counts": late,
@@ -390,8 +393,6 @@ class Attempts:
             self.ledger.transact(writes)
         except ConditionFailed:
             return False
-        if attempt.ingestion_id:
-            self.ledger.update(f"INGESTION#{attempt.ingestion_id}", "ATTEMPT", {"expires_at": expires})
         return True
 
 

@@ -6,8 +6,8 @@ import polars as pl
 
 from catalog_sync.barcodes import gtin14s
 from catalog_sync.clock import utc
-from catalog_sync.fields import KEY
-from catalog_sync.keyed import within, without
+from catalog_sync.fields import BARCODE_FIELDS, KEY
+from catalog_sync.keyed import repeated, within, without
 from catalog_sync.payload import ITEM
 from catalog_sync.tables import ACKNOWLEDGED, ARCHIVE, REFUSALS
 
@@ -31,7 +31,7 @@ def replaced(before: pl.DataFrame, outcomes: pl.DataFrame, now: float) -> pl.Dat
         plans.
     """
     after, rest = before, outcomes
-    if rest.select(pl.struct(_ON).is_duplicated().any()).item():
+    if len(repeated(rest)):
         rest = rest.sort("plan_number", "attempt")
     while len(rest):
         first = pl.struct(_ON).is_first_distinct()
@@ -130,8 +130,9 @@ def refused(before: pl.DataFrame, outcomes: pl.DataFrame, acknowledged: pl.DataF
         pl.col("last_seen").max(),
         pl.col("holder").last(),
     )
-    yes = outcomes.filter(pl.col("outcome") == "acknowledged").select(*content, "resolved_at")
-    yes = within(yes, merged, content).group_by(content).agg(_yes_at=pl.col("resolved_at").max())
+    refused_before = pl.col("content_hash").is_in(merged["content_hash"].unique().implode())
+    yes = outcomes.filter((pl.col("outcome") == "acknowledged") & refused_before)
+    yes = yes.group_by(content).agg(_yes_at=pl.col("resolved_at").max())
     ended = merged.join(yes, on=content, how="left").filter(
         pl.col("_yes_at").is_null() | (pl.col("_yes_at") < pl.col("last_seen"))
     )
@@ -140,7 +141,8 @@ def refused(before: pl.DataFrame, outcomes: pl.DataFrame, acknowledged: pl.DataF
 
 def holders(items: pl.DataFrame, acknowledged: pl.DataFrame) -> pl.DataFrame:
     """Return ``store_id``, ``item_sku`` and ``holder``: the other active SKU with a barcode of the item."""
-    held = gtin14s(acknowledged.filter(pl.col("state") == "ACTIVE")).rename({"item_sku": "holder"})
+    active = acknowledged.select(*_ON, *BARCODE_FIELDS, "state").filter(pl.col("state") == "ACTIVE")
+    held = gtin14s(active).rename({"item_sku": "holder"})
     claims = gtin14s(items)
     return (
         claims.join(held, on=["store_id", "gtin14"], how="inner")

@@ -138,7 +138,7 @@ def _read(run: Run, stores: Iterable[str]) -> dict[str, pl.DataFrame]:
     frames = {}
     for manifest in extracts(run):
         parts = [run.lake.get_frame(part["key"]) for part in manifest["files"] if part["store"] in wanted]
-        frames[manifest["source"]] = pl.concat(parts) if parts else pl.DataFrame(schema=_ROW)
+        frames[manifest["source"]] = pl.concat(parts, rechunk=True) if parts else pl.DataFrame(schema=_ROW)
     return frames
 
 

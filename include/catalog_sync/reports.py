@@ -24,6 +24,7 @@ from catalog_sync.api.outcomes import link_is_dead
 from catalog_sync.clock import Clock, SystemClock
 from catalog_sync.errors import RetryLater, shorten
 from catalog_sync.fields import KEY
+from catalog_sync.keyed import repeated
 from catalog_sync.web import is_secure
 
 #: No report is read beyond this: 10,000 items with 50 errors each are far smaller.
@@ -260,7 +261,7 @@ def _judged(report: Report) -> pl.DataFrame:
         .otherwise(pl.lit(NO_STATUS)),
         message=pl.col("error_message").fill_null("").str.slice(0, MAX_MESSAGE),
     )
-    if not judged.select(pl.struct(KEY).is_duplicated().any()).item():
+    if repeated(judged).is_empty():
         return judged
     return (
         judged.group_by(KEY, maintain_order=True)

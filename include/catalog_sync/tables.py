@@ -197,6 +197,7 @@ class Tables:
             .filter(pl.lit(True) if where is None else where)
             .select(columns or list(schema))
             .collect()
+            .rechunk()
         )
 
     def replace(
@@ -211,7 +212,7 @@ class Tables:
         schema, partition = _SCHEMAS[name]
         for _ in range(_TRIES):
             table = self._opened(name)
-            before = _scan(table, schema).filter(pl.col(partition).is_in(list(partitions))).collect()
+            before = _scan(table, schema).filter(pl.col(partition).is_in(list(partitions))).collect().rechunk()
             after = change(before).select([pl.col(column).cast(kind) for column, kind in schema.items()])
             if after.equals(before):
                 return before
