@@ -63,7 +63,8 @@ def diff(
     doubtful = in_doubt.select(*KEY).unique().with_columns(_doubt=pl.lit(True))
     on = list(KEY)
     joined = (
-        items.join(known, on=on, how="left", maintain_order="left")
+        items.select(*KEY, "content_hash", "holder")
+        .join(known, on=on, how="left", maintain_order="left")
         .join(doubtful, on=on, how="left", maintain_order="left")
         .join(suspended, on=[*on, "content_hash", "holder"], how="left", maintain_order="left")
     )
@@ -77,7 +78,7 @@ def diff(
         .when(pl.col("_hash") != pl.col("content_hash")).then(pl.lit(Action.CHANGED.value))
         .otherwise(pl.lit(Action.RESENT.value))
     )  # fmt: skip
-    return joined.with_columns(action=action).drop("_hash", "_state", "_dirty", "_doubt", "_suspended")
+    return items.hstack(joined.select(action=action))
 
 
 def rests(now: float) -> pl.Expr:
