@@ -1,7 +1,8 @@
 """Choosing the rows of a frame by whether their key stands in another frame, or more than once in their own.
 
-A semi or anti join of Polars moves every column of every row that it keeps, and moving a list of structs takes 0.7 µs a
-row. Here only the key columns are joined, and the frame is filtered, which is many times cheaper.
+A semi or anti join of Polars moves every column of every row that it keeps, and moving a list of structs out of a frame
+of many chunks takes 1 µs a row (out of one chunk: 0.03). Here only the key columns are joined, and the frame is
+filtered, which is many times cheaper.
 """
 
 from __future__ import annotations
