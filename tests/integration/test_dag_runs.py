@@ -45,7 +45,10 @@ class Nights:
 
         bag = DagBag(str(ROOT / "dags"))
         assert not bag.import_errors
-        ended = bag.dags[dag_id].test(run_conf=form, logical_date=None)
+        dag = bag.dags[dag_id]
+        # ``dag.test`` of 3.3.2 looks its deadlines up by ids that only a scheduler gives them, and fails.
+        dag.deadline = None
+        ended = dag.test(run_conf=form, logical_date=None)
         self.state, self.run_id = str(ended.state), ended.run_id
         self.tasks = {}
         for instance in ended.get_task_instances():

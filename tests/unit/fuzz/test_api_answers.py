@@ -140,7 +140,7 @@ def client(clock: Any, transport: httpx.BaseTransport) -> CatalogApi:
 
 def calls(api: CatalogApi) -> None:
     """Make each kind of call, and hold its answer to what it must be."""
-    for answer in (api.upload(b"{}"), api.archive(["A"], ["S1"]), api.status("ing-1")):
+    for answer in (api.upload(b"{}"), api.archive(b"{}"), api.status("ing-1")):
         assert answer.verdict in Verdict
         is_sound(answer)
         assert SECRET not in repr(answer)
