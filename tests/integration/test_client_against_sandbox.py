@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -272,12 +272,17 @@ def test_each_fault_is_classified(sandbox: Sandbox, fault: str, verdict: Verdict
         assert api.upload(body(item())).verdict is Verdict.ACCEPTED
 
 
+def archiving(stores: Iterable[str]) -> bytes:
+    """The body of a request that archives one SKU in these stores."""
+    return json.dumps({"itemSkus": ["TEST-001"], "allApplicableStores": list(stores)}).encode()
+
+
 def test_an_archive_must_name_every_store(api: CatalogApi) -> None:
     """A complete list of stores is accepted; an incomplete one is refused, and the answer names stores."""
     stores = CONFIG.retailers["acme"]
 
-    assert api.archive(["TEST-001"], stores).verdict is Verdict.ACCEPTED
-    refused = api.archive(["TEST-001"], stores[1:])
+    assert api.archive(archiving(stores)).verdict is Verdict.ACCEPTED
+    refused = api.archive(archiving(stores[1:]))
     assert refused.verdict in (Verdict.REJECTED, Verdict.REJECTED_STORES)
     assert stores[0] in refused.message
 
