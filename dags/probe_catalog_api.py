@@ -16,7 +16,9 @@ the smoke test. What was found stands in the log of `probe` as a table, and in s
 | `canary` | only with `probe.canary` in the configuration: one item, sent the whole way |
 
 A check ends as **ok**, **warn** (a night does its job, but without its safety net) or **fail** (a night would fail).
-**When it is red**, a check failed: its line says what to do. Mend that, the first one first, and clear `probe`.
+**When it is red**, a check failed: its line says what to do. Mend that, the first one first, and clear `probe`. The pages
+behind it: `docs/runbooks/forbidden.md`, `docs/runbooks/credentials-expired.md`, `docs/runbooks/misconfigured.md`,
+`docs/runbooks/lost-subscription.md`.
 
 The canary is a backfill of one SKU with *resend*: it needs a row in a source, waits for Amazon's report, and stands in
 the lake as a run called `canary__…`. It is skipped while another run sends.
@@ -30,7 +32,7 @@ Requests to Amazon take tickets like all others, so the probe may run beside a n
 
 from airflow.sdk import CronTriggerTimetable, Param, dag
 
-from catalog_airflow.defaults import ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
+from catalog_airflow.defaults import ALERTED, ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
 from catalog_airflow.pipeline import probe
 
 
@@ -43,6 +45,7 @@ from catalog_airflow.pipeline import probe
     allowed_run_types=ALLOWED_RUN_TYPES,
     dagrun_timeout=DAGRUN_TIMEOUT,
     default_args=DEFAULT_ARGS,
+    **ALERTED,
     tags=[Tag.JUST_WALK_OUT, Tag.SCHEDULED],
     params={
         "canary": Param(True, type="boolean", title="Canary", description="Send the canary, if one is configured."),

@@ -16,7 +16,7 @@ stores, or for all. The sources are not read. Use it after a night sent what it 
 
 **SKUs that were in no store then** would have to be archived. They are always held: `release_held_changes` asks a
 person, and an approval starts a second run of this DAG, to the same target, that archives them. Other changes are
-held when they are over the limits of the guards, and released in the same way.
+held when they are over the limits of the guards, and released in the same way (`docs/runbooks/rows-held.md`).
 
 **What cannot be rolled back** stands in the plan: a SKU that is new in one store and was in others then (Amazon
 archives in every store or none), rows that break the rules of today, stores that are not configured any more. A row

@@ -96,6 +96,7 @@ def test_a_note_ends_with_a_whole_sentence() -> None:
     """At most as long as Airflow takes, with guards, held rows and alarms before it is cut."""
     made: dict[str, Any] = {"state": "complete", "dry_run": False, "run_id": "r", "problems": [], "total": {"read": 9}}
     made["alarms"] = ["No notice came for 14 of 14 uploads; see docs/runbooks/lost-subscription.md"]
+    made["alarms"] += [f"Messages that became dead letters: {n}; see docs/runbooks/dead-letters.md" for n in range(20)]
     made["guards"] = [
         {"code": f"CHANGED_STORE_{n}", "message": "Too many rows changed at once. Held."} for n in range(30)
     ]
