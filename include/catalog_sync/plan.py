@@ -55,7 +55,10 @@ def plan(run: Run, max_groups: int = sys.maxsize) -> dict[str, Any]:
     counts = {key: made[key] for key in ("plan_number", "plan_hash", "rows", "batches", "dry_run")}
     counts["held"] = made["held"]["rows"]
     tasks = min(run.settings.api.max_upload_tasks, max_groups)
-    return {**counts, "groups": [] if made["dry_run"] else _groups(made["batches"], tasks, made.get("slice") or 1)}
+    size = made.get("slice") or made["batches"]
+    # Slices are sent one after the other, each by one task; within the only slice every batch may have its own.
+    together = size if made["batches"] > size else 1
+    return {**counts, "groups": [] if made["dry_run"] else _groups(made["batches"], tasks, together)}
 
 
 def cut(sizes: pl.Series, max_items: int, max_bytes: int) -> Iterator[tuple[int, int]]:
