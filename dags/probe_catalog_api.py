@@ -16,9 +16,9 @@ the smoke test. What was found stands in the log of `probe` as a table, and in s
 | `canary` | only with `probe.canary` in the configuration: one item, sent the whole way |
 
 A check ends as **ok**, **warn** (a night does its job, but without its safety net) or **fail** (a night would fail).
-**When it is red**, a check failed: its line says what to do. Mend that, the first one first, and clear `probe`. The pages
-behind it: `docs/runbooks/forbidden.md`, `docs/runbooks/credentials-expired.md`, `docs/runbooks/misconfigured.md`,
-`docs/runbooks/lost-subscription.md`.
+**When it is red**, a check failed: its line says what to do. Mend that, the first one first, and clear `probe`.
+The pages behind it: `docs/runbooks/forbidden.md`, `docs/runbooks/credentials-expired.md`,
+`docs/runbooks/misconfigured.md`, `docs/runbooks/lost-subscription.md`.
 
 The canary is a backfill of one SKU with *resend*: it needs a row in a source, waits for Amazon's report, and stands in
 the lake as a run called `canary__…`. It is skipped while another run sends.
