@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from catalog_airflow.web import files, routes
-from catalog_airflow.web.guard import Guard
+from catalog_airflow.web.guard import DEFAULTS, HEADERS, Guard
 from catalog_sync.errors import BadInput, CatalogSyncError
 from catalog_sync.lookup import NotFound
 
@@ -50,4 +50,7 @@ def _told(request: Request, error: Exception) -> JSONResponse:
 def _broken(request: Request, error: Exception) -> Any:
     """Answer without a detail: the log has them."""
     log.error("%s failed", request.url.path, exc_info=error)
-    return JSONResponse({"error": "The page could not read this; the API server's log says why."}, 500)
+    # Starlette answers this outside of every middleware, so the headers are put on here.
+    return JSONResponse(
+        {"error": "The page could not read this; the API server's log says why."}, 500, headers={**HEADERS, **DEFAULTS}
+    )
