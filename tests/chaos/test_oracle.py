@@ -143,7 +143,7 @@ def test_changes_out_of_an_old_export_break_i5(folder: Path, monkeypatch: pytest
 
 def test_a_release_that_nobody_approved_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who may start a run, may release; a person's no does not count."""
-    monkeypatch.setattr(guarding, "require_approval", lambda run: None)
+    monkeypatch.setattr(guarding, "require_approval", lambda run, by: None)
     assert "guards: r3 sent what r2 holds, and nobody approved it" in violated(folder, *REJECTED, guarded=True)
 
 
