@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from tests.fast_place import fast_place
 
+#: Schedules that are drawn from one seed.
+BATCH = 100
+Played = tuple[int, Counter[str], Counter[str], list[str]]
 
-def batch(seed: int, schedules: int, worker: int) -> tuple[int, Counter[str], Counter[str], list[str]]:
+
+def batch(seed: int, schedules: int) -> Played:
     """Play schedules drawn from ``seed`` in this process.
 
     Returns how many, the faults that struck, what else happened, and the violations.
@@ -45,23 +49,14 @@ def batch(seed: int, schedules: int, worker: int) -> tuple[int, Counter[str], Co
         struck["queue junk"] += player.junk
         besides.update(player.besides)
 
-    said = time.monotonic()
-
-    def told(schedule: Schedule) -> None:
-        nonlocal said
-        one(schedule)
-        if time.monotonic() - said > 10:
-            said = time.monotonic()
-            sys.stderr.write(f"  worker {worker}: {done:,} of {schedules:,}\n")
-
-    play_all = seeded(seed + worker)(
+    play_all = seeded(seed)(
         settings(
             max_examples=schedules,
             database=None,
             deadline=None,
             phases=[Phase.generate, Phase.shrink],
             suppress_health_check=list(HealthCheck),
-        )(given(all_schedules)(told))
+        )(given(all_schedules)(one))
     )
     try:
         play_all()
@@ -69,6 +64,8 @@ def batch(seed: int, schedules: int, worker: int) -> tuple[int, Counter[str], Co
         violations.append(str(violation))
     except BaseExceptionGroup as several:
         violations += [str(error) for error in several.exceptions]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return done, struck, besides, violations
 
 
@@ -79,18 +76,25 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=20_260_101)
     asked = parser.parse_args()
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    workers = max(1, min(len(os.sched_getaffinity(0)), asked.schedules))
-    shares = [asked.schedules // workers + (n < asked.schedules % workers) for n in range(workers)]
+    workers = len(os.sched_getaffinity(0))
+    sizes = [min(BATCH, asked.schedules - first) for first in range(0, asked.schedules, BATCH)]
     struck: Counter[str] = Counter()
     besides: Counter[str] = Counter()
     violations: list[str] = []
     played = 0
     with ProcessPoolExecutor(workers) as pool:
-        for done, faults, more, found in pool.map(batch, [asked.seed] * workers, shares, range(workers)):
-            played += done
-            struck.update(faults)
-            besides.update(more)
-            violations += found
+        batches = [pool.submit(batch, asked.seed + number, size) for number, size in enumerate(sizes)]
+        try:
+            for ended in as_completed(batches):
+                done, faults, more, found = ended.result()
+                played += done
+                struck.update(faults)
+                besides.update(more)
+                violations += found
+                sys.stderr.write(f"  {played:,} of {asked.schedules:,} schedules, {len(violations)} violations\n")
+        except KeyboardInterrupt:
+            print("Interrupted; this is what was played to the end:")
+            pool.shutdown(wait=False, cancel_futures=True)
     for violation in violations:
         print(violation, end="\n\n")
     print(f"seed {asked.seed}")
