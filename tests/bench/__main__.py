@@ -42,7 +42,7 @@ SIZES = {"small": (50_000, 50_000), "default": (1_000_000, 100_000), "1m": (1_00
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser."""
     made = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the project against others.")
-    told = "; ".join(f"{name}: {what}" for name, (what, _) in CASES.items())
+    told = "; ".join(f"{name}: {what}" for name, (what, _) in CASES.items()).replace("%", "%%")
     made.add_argument("--case", default="", metavar="A,B", help=f"only these; {told}")
     made.add_argument(
         "--size", choices=[*SIZES, "10m"], default="default", help="rows; 1m: the opponents' too; 10m: case e"

@@ -3,7 +3,7 @@
 Row *r* is item ``r // 100`` in store ``r % 100``, as an ERP that stores by item hands it out. In every block of 500
 rows ten are bad (2 %): eight that break one rule each, and two that have one key and different prices. A fifth of the
 names have accents, a tenth of the barcodes a zero too many, and half of the items one or two further barcodes. On the
-second day every fiftieth row has another price; none of them is a bad one.
+second day one row in fifty has another price; none of them is a bad one. Both are spread over the stores.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SIZES = ("45 g", "150 g", "330 ml", "500 ml", "1 l", "6 Pack", "12 fl oz", "Fam
 _DEPARTMENTS = ("Beverages", "Bakery", "Dairy", "Grocery", "Snacks", "Household")
 _TAX = ("A_FOOD_GEN", "A_FOOD_SODA", "A_GEN_TAX")
 
-#: Place in the block of 500 → column, what stands there instead, and the rule that rejects it.
+#: Place among the 500 of a block → column, what stands there instead, and the rule that rejects it.
 _BAD = {
     7: ("descr", pl.lit(""), "REQUIRED"),
     57: ("gtin", pl.lit("041000000019"), "BARCODE_CHECK_DIGIT"),
@@ -40,7 +40,7 @@ _BAD = {
 #: The row at this place repeats the key of the row before it at another price; both are rejected.
 _TWIN = 408
 _BAD_IN_BLOCK = len(_BAD) + 2
-#: On the second day these rows have another price.
+#: On the second day the rows at these places have another price.
 _CHANGE_EVERY, _CHANGE_AT = 50, 31
 
 
@@ -71,9 +71,12 @@ def frame(first: int, rows: int, day: int = 1) -> pl.DataFrame:
     """Return ``rows`` rows from row number ``first`` on; both are multiples of 500."""
     row = pl.col("row")
     made = pl.DataFrame({"row": pl.int_range(first, first + rows, dtype=pl.Int64, eager=True)}).with_columns(
-        item=row // len(STORES), store=row % len(STORES), place=row % BLOCK
+        item=row // len(STORES), store=row % len(STORES)
     )
-    changed = pl.lit(day > 1) & (row % _CHANGE_EVERY == _CHANGE_AT)
+    # Every store has its share of what is bad and of what changes.
+    items, turned = BLOCK // len(STORES), (pl.col("store") + pl.col("item") * 37) % len(STORES)
+    made = made.with_columns(place=pl.col("item") % items * len(STORES) + turned)
+    changed = pl.lit(day > 1) & (pl.col("place") % _CHANGE_EVERY == _CHANGE_AT)
     made = made.with_columns(
         cents=79 + (pl.col("item") * 37 + pl.col("store") * 11) % 2900 + changed.cast(pl.Int64)
     ).with_columns(item_no=pl.format("SKU-{}", pl.col("item").cast(pl.String).str.zfill(8)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from tests.bench import data, deployment, loads, place
+from tests.bench.__main__ import parser
 from tests.bench.limiter import busiest_second
 from tests.bench.measure import Broken, Cost
 from tests.bench.names import COLUMNS, DAY1, DAY2, FURTHER, STORES
@@ -56,6 +57,22 @@ def test_the_second_day_changes_two_in_a_hundred_good_rows(folder: Path) -> None
     )
     changed = second.join(first, on=["store_id", "item_sku", "standard_price"], how="anti")
     assert len(changed) == data.planted(ROWS).changed == ROWS // 50
+
+
+def test_every_store_has_its_share() -> None:
+    """No store has so many bad or changed rows that a guard would hold them: a night of 50,000 rows would be sent."""
+    first, second = (data.frame(0, 50_000, day) for day in (1, 2))
+    bad = apply_contract(mapped(first), rules={}, stores=STORES).rejects.unique("row_id")["source_row"] - 1
+    moved = (first["retail"] != second["retail"]).arg_true()
+    for rows in (bad, moved):
+        by_store = (rows % len(STORES)).value_counts()
+        assert by_store.height == len(STORES)
+        assert by_store["count"].max() <= 500 * 5 // 100
+
+
+def test_the_help_is_printed() -> None:
+    """Its texts hold percent signs."""
+    assert "2 % changed" in parser().format_help()
 
 
 def test_the_data_is_as_dirty_as_it_says(folder: Path) -> None:
