@@ -12,7 +12,7 @@ the smoke test. What was found stands in the log of `probe` as a table, and in s
 | `ledger`, `lake` | written, read, written on a condition |
 | `disk` | room where this host writes |
 | `queue`, `queue_policy`, `dead_letters` | what waits; that Amazon's topic may send and nobody else; what was in vain |
-| `channels` | the channels for messages have their connections |
+| `channels` | the channels for messages and alerts, and the heartbeat's address, have their connections |
 | `canary` | only with `probe.canary` in the configuration: one item, sent the whole way |
 
 A check ends as **ok**, **warn** (a night does its job, but without its safety net) or **fail** (a night would fail).

@@ -90,7 +90,7 @@ class Deployment:
     def rest(self) -> AirflowRest:
         """Airflow's REST API."""
         http = httpx.Client(base_url=f"http://{HOST}:{self.ports.ui}", timeout=30, trust_env=False)
-        return AirflowRest(http, self.state.secrets().password)
+        return AirflowRest(http, self.state.secrets().password, self.pause)
 
     def start(self) -> None:
         """Bring everything up, and leave alone what already runs as it should.

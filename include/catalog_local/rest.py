@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from catalog_local.errors import LocalError
 from catalog_local.state import USER
+
+#: How often a question is asked, and the seconds between: a busy machine answers late. Orders are given once.
+TRIES, PAUSES = 5, wait_exponential(max=8)
 
 
 class AirflowRest:
@@ -15,12 +21,20 @@ class AirflowRest:
 
     :param http: a client whose base URL is Airflow's.
     :param password: of the user ``admin``.
+    :param pause: waits so many seconds before a question is asked again.
     """
 
-    def __init__(self, http: httpx.Client, password: str) -> None:
+    def __init__(self, http: httpx.Client, password: str, pause: Callable[[float], None] = time.sleep) -> None:
         self._http = http
         self._password = password
         self._token = ""
+        self._asking = Retrying(
+            retry=retry_if_exception_type(httpx.HTTPError),
+            stop=stop_after_attempt(TRIES),
+            wait=PAUSES,
+            sleep=pause,
+            reraise=True,
+        )
 
     def health(self) -> dict[str, Any]:
         """Return what ``/monitor/health`` says; empty while the API does not answer."""
@@ -82,13 +96,23 @@ class AirflowRest:
         return answer
 
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        return self._answer(method, path, method == "GET", headers={"Authorization": f"Bearer {self._token}"}, **kwargs)
+
+    def _answer(self, method: str, path: str, again: bool, **kwargs: Any) -> httpx.Response:
+        """Return the answer, of whatever status; ``again``: what is not answered is asked again."""
+
+        def ask() -> httpx.Response:
+            return self._http.request(method, path, **kwargs)
+
         try:
-            return self._http.request(method, path, headers={"Authorization": f"Bearer {self._token}"}, **kwargs)
+            return self._asking(ask) if again else ask()
         except httpx.HTTPError as error:
-            raise LocalError(f"Airflow does not answer to {method} {path}: {type(error).__name__}") from None
+            often = f", asked {TRIES} times" if again else ""
+            raise LocalError(f"Airflow does not answer to {method} {path}: {type(error).__name__}{often}") from None
 
     def _login(self) -> str:
-        answer = self._http.post("/auth/token", json={"username": USER, "password": self._password})
+        login = {"username": USER, "password": self._password}
+        answer = self._answer("POST", "/auth/token", True, json=login)
         if not answer.is_success:
             raise LocalError(f"Airflow does not accept the password of {USER!r}: run make clean, then make run")
         return str(answer.json()["access_token"])

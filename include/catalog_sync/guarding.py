@@ -15,6 +15,7 @@ from catalog_sync.baseline import adopted_stores
 from catalog_sync.diff import Action
 from catalog_sync.fields import NO_STORE
 from catalog_sync.guards import EVERYWHERE, Guard, Trip, judge
+from catalog_sync.keyed import without
 from catalog_sync.release import require_approval
 from catalog_sync.run import Kind
 from catalog_sync.scope import Covered
@@ -101,8 +102,8 @@ class Guarding:
             approved = self.releases.of(stores)
             released = held.release(made, approved)
             _count_left_out(made, released, counts)
-            if not self.run.options.dry_run:
-                held.forget(self.run, approved, stores)
+            if not self.run.options.dry_run:  # what is released stays held until it is settled
+                held.forget(self.run, without(approved, released, held.IDENTITY), stores)
             made = released
         self._keep(held.guarded(made), stores)
         return made

@@ -15,8 +15,8 @@ from catalog_sync.clock import utc
 from catalog_sync.diff import Action
 from catalog_sync.fields import KEY
 from catalog_sync.guards import EVERYWHERE, Guard, Trip
-from catalog_sync.keyed import without
-from catalog_sync.tables import HELD, Tables
+from catalog_sync.keyed import within, without
+from catalog_sync.tables import ARCHIVE, HELD, Tables
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -90,11 +90,27 @@ def since(run: Run, held: pl.DataFrame, stores: Sequence[str]) -> pl.DataFrame:
     return joined.with_columns(pl.col(name).fill_null(value) for name, value in now.items()).select(list(HELD))
 
 
-def forget(run: Run, released: pl.DataFrame, stores: Sequence[str]) -> None:
-    """Take rows that are not held any more out of the table ``held``."""
+def forget(run: Run, rows: pl.DataFrame, stores: Sequence[str]) -> None:
+    """Take rows that are not due any more as they were held out of the table ``held``."""
     tables = Tables(run.lake)
-    if len(released) and tables.version("held") is not None:
-        tables.replace("held", stores, lambda before: before.join(released, on=IDENTITY, how="anti"))
+    if len(rows) and tables.version("held") is not None:
+        tables.replace("held", stores, lambda before: without(before, rows, IDENTITY))
+
+
+def settled(before: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Return the held rows without those that Amazon has acknowledged or refused since.
+
+    Only that ends their being held: a release that is not sent, or fails, leaves them as old as they are.
+
+    :param before: rows of the table ``held``.
+    :param outcomes: rows as ``outcomes.outcomes_of`` returns them.
+    """
+    told = outcomes.filter(pl.col("outcome").is_in(["acknowledged", "refused"]))
+    archived = pl.col("action") == Action.ARCHIVED
+    is_archive = pl.col("content_hash") == ARCHIVE
+    sent = within(before.filter(~archived), told.filter(~is_archive), [*KEY, "content_hash"])
+    gone = within(before.filter(archived), told.filter(is_archive))
+    return without(before, pl.concat([sent, gone]), IDENTITY)
 
 
 def remember(run: Run, lines: pl.DataFrame, stores: Sequence[str], covered: pl.DataFrame | None) -> None:

@@ -1,7 +1,7 @@
 """Settling: what Amazon's reports say becomes the acknowledged catalog.
 
-Order: rows replaced, store by store → refusals → events → the attempt SETTLED in the ledger. Each step is a pure
-function of what stands and of the outcomes, so that replaying any prefix changes nothing.
+Order: rows replaced, store by store → refusals → held rows → events → the attempt SETTLED in the ledger. Each step is a
+pure function of what stands and of the outcomes, so that replaying any prefix changes nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from catalog_sync import catalog_rows
+from catalog_sync import catalog_rows, held
 from catalog_sync.abandoned import has_books
 from catalog_sync.attempts import ENDED, Attempt, State
 from catalog_sync.clock import utc
@@ -123,11 +123,14 @@ def _due(run: Run, attempt: Attempt, now: float) -> str:
 def _apply(run: Run, outcomes: pl.DataFrame, now: float) -> None:
     tables = Tables(run.lake)
     added = dict(outcomes.group_by("store_id").len().iter_rows())
+    holding = tables.sizes("held").keys()
     for stores in packs(added, tables.sizes("acknowledged")):
         rows = outcomes.filter(pl.col("store_id").is_in(stores))
         standing = tables.replace("acknowledged", stores, partial(catalog_rows.replaced, outcomes=rows, now=now))
         if "refused" in rows["outcome"] or any(store in tables.sizes("refusals") for store in stores):
             tables.replace("refusals", stores, partial(catalog_rows.refused, outcomes=rows, acknowledged=standing))
+        if holds := holding & set(stores):
+            tables.replace("held", holds, partial(held.settled, outcomes=rows))
 
 
 def _broken_since(run: Run, told: pl.DataFrame, next_plan: int) -> list[pl.DataFrame]:

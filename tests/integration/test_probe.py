@@ -226,11 +226,18 @@ def test_a_disk_that_is_nearly_full(
 
 
 def test_a_channel_without_its_connection(deployment: Deployment) -> None:
-    """Only channels that are in use are looked at."""
+    """Only channels that are in use are looked at: for notices, for alerts, and the heartbeat's address."""
     notify = {"channels": {"shop": {"kind": "slack", "conn_id": "nowhere"}}, "stores": ["shop"]}
     found = checks(deployment, notify=notify)["channels"]
     assert (found.status, "shop (nowhere)" in found.seen) == ("warn", True)
-    assert checks(deployment, notify={"channels": notify["channels"]})["channels"].status == "ok"
+    unused = {"channels": notify["channels"]}
+    assert checks(deployment, notify=unused)["channels"].status == "ok"
+    alerts = {"routes": {"critical": "shop"}, "heartbeat": {"ping_conn_id": "watcher"}}
+    found = checks(deployment, notify=unused, alerts=alerts)["channels"]
+    assert (found.status, "shop (nowhere), alerts.heartbeat (watcher)" in found.seen) == ("warn", True)
+    deployment.environ |= {f"AIRFLOW_CONN_{name}": '{"host": "https://x.example"}' for name in ("NOWHERE", "WATCHER")}
+    found = checks(deployment, notify=unused, alerts=alerts)["channels"]
+    assert (found.status, found.seen) == ("ok", "in use: shop, alerts.heartbeat; no channel for warning alerts")
 
 
 def test_every_request_has_a_ticket(deployment: Deployment) -> None:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from catalog_sync.alerts.kinds import Severity
 from catalog_sync.dead_letters import DeadLetterQueue
 from catalog_sync.disk import KEEP_FREE, free_bytes
 from catalog_sync.errors import CatalogSyncError, shorten
@@ -103,14 +104,21 @@ def look_at_disk(run: Run) -> Check:
 
 
 def look_at_channels(run: Run) -> Check:
-    """See that the channels that are in use have their connections. Nothing is sent."""
-    notify = run.settings.notify
-    used = sorted({*notify.stores, *notify.sources})
-    lacking = [name for name in used if not _has_connection(run, notify.channels[name].conn_id)]
+    """See that whatever messages, alerts and the heartbeat go through has its connection. Nothing is sent."""
+    notify, alerts = run.settings.notify, run.settings.alerts
+    routed = [name for route in alerts.routes.values() for name in route]
+    used = {name: notify.channels[name].conn_id for name in sorted({*notify.stores, *notify.sources, *routed})}
+    if alerts.heartbeat.ping_conn_id:
+        used["alerts.heartbeat"] = alerts.heartbeat.ping_conn_id
+    lacking = [f"{name} ({conn_id})" for name, conn_id in used.items() if not _has_connection(run, conn_id)]
     if lacking:
-        told = ", ".join(f"{name} ({notify.channels[name].conn_id})" for name in lacking)
-        return Check("channels", Status.WARN, f"without a connection: {told}", "Add the connection in Airflow.")
-    return Check("channels", Status.OK, f"in use: {', '.join(used)}" if used else "none is in use: nobody is told")
+        seen = f"without a connection: {', '.join(lacking)}"
+        return Check("channels", Status.WARN, seen, "Add the connection in Airflow.")
+    if not used:
+        return Check("channels", Status.OK, "none is in use: nobody is told")
+    silent = [severity.value for severity in Severity if not alerts.routes.get(severity)]
+    more = f"; no channel for {' and '.join(silent)} alerts" if silent else ""
+    return Check("channels", Status.OK, f"in use: {', '.join(used)}{more}")
 
 
 def _has_connection(run: Run, conn_id: str) -> bool:

@@ -241,6 +241,30 @@ def test_the_rest_client_logs_in_again_when_its_token_expires() -> None:
         rest.unpause("nightly")
 
 
+def test_a_question_that_times_out_is_asked_again_and_an_order_is_not() -> None:
+    """A busy Airflow answers late; asked in vain often enough, it is an error. A run is never started twice."""
+    tried, waited = Counter[str](), []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        what = f"{request.method} {request.url.path.rsplit('/', 1)[1]}"
+        tried[what] += 1
+        if what == "POST token":
+            return httpx.Response(201, json={"access_token": "token"})
+        if what == "GET late" and tried[what] == 3:
+            return httpx.Response(200, json={"state": "running"})
+        raise httpx.ReadTimeout("late")
+
+    http = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(answer))
+    rest = AirflowRest(http, "password", waited.append)
+    assert rest.run_state("nightly", "late") == "running"
+    assert waited == [1.0, 2.0]
+    with pytest.raises(LocalError, match=r"does not answer to GET .*never: ReadTimeout, asked 5 times"):
+        rest.run_state("nightly", "never")
+    with pytest.raises(LocalError, match=r"does not answer to POST .*dagRuns: ReadTimeout$"):
+        rest.trigger("nightly", {})
+    assert tried == {"POST token": 1, "GET late": 3, "GET never": 5, "POST dagRuns": 1}
+
+
 def test_old_signs_of_life_do_not_count() -> None:
     """After a restart the database still holds the heartbeat of the scheduler before: that one is not healthy yet."""
     from datetime import UTC, datetime

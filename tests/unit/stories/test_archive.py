@@ -292,6 +292,7 @@ def test_a_guard_holds_too_many_archives_and_a_release_sends_them(world: World) 
     assert (books["state"], told(books)) == ("complete", {"due": 2, "planned": 2, "asked": 2, "archived": 2})
     assert asked(world) == [["SKU-0", "SKU-2"]]
     assert {sku for _, sku in world.catalog()} == {"SKU-1", "SKU-3", "SKU-4", "SKU-5"}
+    assert Tables(lake(world)).read("held", STORES).is_empty()
 
 
 def test_a_release_in_slices_leaves_out_what_came_back_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,6 +232,39 @@ def test_only_the_rows_that_are_still_as_approved_are_released(world: World) -> 
     assert counts(world.night("next")) == {"read": 21, "unchanged": 19, "planned": 2, "sent": 2, "acknowledged": 2}
 
 
+def test_a_release_that_could_not_be_sent_leaves_the_rows_held_since_they_were(world: World) -> None:
+    """Amazon answers 403; the next night asks again, about rows as old as they are, and their release ends it."""
+    world.night("wrong", priced(ROWS, 100))
+    since = held(world).select("item_sku", "first_held_at").rows()
+    wrong = world.job("wrong").open()
+    approve(wrong, question(wrong)["hash"][:12], "ann", "checked with merchandising")
+    world.wait(24)
+    world.faults(rates={"forbidden": 1.0})
+    books = world.job("release", release="wrong").whole()
+    assert (books["state"], books["total"]["unsent"]) == ("incomplete", 10)
+    assert held(world).select("item_sku", "first_held_at").rows() == since
+    world.faults()
+    world.wait(24)
+    again = world.night("again")
+    assert (again["held"]["rows"], again["held"]["hash"]) == (10, question(wrong)["hash"])
+    assert held(world).select("item_sku", "first_held_at").rows() == since
+    job = world.job("again").open()
+    approve(job, question(job)["hash"][:12], "ann", "once more")
+    last = world.job("release again", release="again").send()
+    assert len(held(world)) == 10  # sent, and no report yet
+    assert (counts(last.end())["acknowledged"], len(held(world))) == (10, 0)
+
+
+def test_what_amazon_refuses_of_a_release_is_held_no_more(world: World) -> None:
+    """It was sent, and rests as every refused row does."""
+    world.night("wrong", priced(ROWS, 100))
+    wrong = world.job("wrong").open()
+    approve(wrong, question(wrong)["hash"][:12], "ann", "")
+    world.faults(refuse_skus=["SKU-1"])
+    assert counts(world.job("release", release="wrong").whole())["refused"] == 1
+    assert len(held(world)) == 0
+
+
 def test_a_release_beside_a_night_does_not_keep_the_nights_rows_back(world: World) -> None:
     """The night has read and not yet planned: it leaves the released rows alone, and sends the others."""
     world.night("wrong", priced(ROWS, 100))

@@ -9,13 +9,10 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-import polars as pl
-import pytest
 from tests.chaos.effects import Died
 from tests.unit.stories.outbox import NOTIFY, Outbox
 from tests.unit.stories.world import World, row
 
-from catalog_sync import catalog_rows
 from catalog_sync.run import Kind
 from catalog_sync.store_notices import make_store_notices
 from catalog_sync.tell import tell
@@ -175,22 +172,39 @@ def test_a_row_sent_again_as_it_was_is_no_change(world: World, outbox: Outbox) -
     assert (told(world, "b1", Kind.BACKFILL), outbox.subjects()) == ({}, [])
 
 
-def test_an_archived_item_is_told(world: World, outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever makes an acknowledged row inactive: the store is told that it is gone."""
-    night(world, "n1", [row(1), row(2)])
+def test_a_night_that_archives_tells_each_store_what_is_gone_and_what_must_leave_the_shelf(
+    world: World, outbox: Outbox
+) -> None:
+    """SKU-1 and SKU-2 have left every store; SKU-2 is on a planogram. SEA-001 never had SKU-1."""
+    world.retailer(SEA, PDX)
+    world.changes["archive"] = {"after": 1, "apart": "0s"}
+    loaded = [row(0, store=SEA), row(0, store=PDX), row(1, "Tea", PDX), row(2, "Jam", SEA), row(2, "Jam", PDX)]
+    night(world, "n1", loaded)
     outbox.subjects()
-    replaced = catalog_rows.replaced
-
-    def archiving(*arguments: Any, **named: Any) -> Any:
-        frame = replaced(*arguments, **named)
-        return frame.with_columns(
-            state=pl.when(pl.col("item_name") == "Gone").then(pl.lit("ARCHIVED")).otherwise("state")
-        )
-
-    monkeypatch.setattr(catalog_rows, "replaced", archiving)
-    made = night(world, "n2", [row(1, "Gone"), row(2)])[f"{SEA}/1"]
-    assert outbox.subjects() == [f"Store {SEA}: 1 archived"]
-    assert (lines(world, made), made["merchandise_from"]) == ([("archived", "SKU-1", "", "", "")], None)
+    world.wait(24)
+    world.faults(planogram=["SKU-2"])
+    made = night(world, "n2", loaded[:2])
+    assert [(one.subject, one.severity) for one in outbox.sent] == [
+        (f"Store {PDX}: 1 archived, 1 refused", "warning"), (f"Store {SEA}: 1 refused", "warning"),
+    ]  # fmt: skip
+    outbox.subjects()
+    assert lines(world, made[f"{PDX}/1"]) == [("archived", "SKU-1", "", "", ""), ("refused", "SKU-2", "", "", "")]
+    assert made[f"{PDX}/1"]["merchandise_from"] is None
+    for store in (SEA, PDX):
+        (refused,) = json.loads(text(world, made[f"{store}/1"], "json"))["listed"]["refused"]
+        assert (refused["item_sku"], refused["item_name"], refused["code"]) == ("SKU-2", "Jam", "SKU_ON_PLANOGRAM")
+        assert "Take the item off the shelves" in refused["what_to_do"]
+    shown = text(world, made[f"{PDX}/1"])
+    assert "| SKU-1 | Tea | 4001 |" in shown
+    assert "These can no longer be sold" in shown
+    assert "with the handheld's Planogram tool" in shown
+    world.faults(planogram=[])
+    world.wait(24)
+    made = night(world, "n3")
+    assert outbox.subjects() == [f"Store {PDX}: 1 archived", f"Store {SEA}: 1 archived"]
+    assert lines(world, made[f"{SEA}/1"]) == [("archived", "SKU-2", "", "", "")]
+    world.wait(24)
+    assert (night(world, "n4"), outbox.subjects()) == ({}, [])
 
 
 def test_hostile_names_stay_text(world: World, outbox: Outbox) -> None:
