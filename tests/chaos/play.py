@@ -55,7 +55,8 @@ def _rest(player: Player, seed: int, mended: bool) -> None:
         sent = len(world.sent) + len(world.archived) - before
         if number and not full and not sent and world.nothing_pends():
             break
-    _sends_nothing(player, "after nights of peace")
+    else:
+        _sends_nothing(player, f"after {len(REST)} nights of peace")
     oracle.held_rows_stand(player)
     for _ in range(RELEASES):
         if not _holds(player):
