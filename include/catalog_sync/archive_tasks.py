@@ -20,6 +20,8 @@ WHAT_TO_DO = (
     "Take the item off the shelf. Then scan the item that takes its place with the Planogram tool of the handheld, at "
     "every location. The archive is asked for again."
 )
+#: Where the list lies, in the run's prefix.
+NAME = "tasks/archive.csv"
 _READ = [*KEY, "outcome", "code", "message", "content_hash"]
 
 
@@ -36,7 +38,7 @@ def write_tasks(run: Run, outcomes: Iterable[str]) -> dict[str, Any]:
     known = ["item_name", "external_product_id"]
     items = Tables(run.lake).read("acknowledged", rows["store_id"].unique(), [*KEY, *known], skus=rows["item_sku"])
     lines = rows.join(items, on=list(KEY), how="left").with_columns(what_to_do=pl.lit(WHAT_TO_DO)).sort(KEY)
-    key = run.key("tasks/archive.csv")
+    key = run.key(NAME)
     run.lake.put(key, people_csv(lines.select(*KEY, *known, "code", "message", "what_to_do")))
     return {"rows": len(lines), "url": run.lake.url(key)}
 

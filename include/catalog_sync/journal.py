@@ -136,6 +136,7 @@ def _books(made: Mapping[str, Any]) -> Item:
         "plan_number": plan.get("plan_number"),
         "batches": plan.get("batches", 0),
         "total": {column: rows for column, rows in made["total"].items() if rows},
+        "archives": {column: skus for column, skus in made.get("archives", {}).items() if skus},
         "repaired": sum(made["repaired"].values()),
         "rejected": made["rejected"],
         "held": held.get("by_code", {}),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Rows that are shown of each kind, lines of each table, and rows of the lists of what is held and suspended.
 SAMPLE, KINDS, LISTED = 5, 100, 50
+#: Lines of what is held since when: a year of nights, each with something that is held since.
+HOURS = 400
 NAME = "overview.json"
 #: What is shown of a sample.
 _REJECT = ["store_id", "item_sku", "value", "message", "source", "source_row"]
@@ -36,7 +38,8 @@ def make(run: Run, made: Mapping[str, Any]) -> Row:
 
     :param made: the books.
     :returns: ``rejected`` (``code``, ``field``, ``rows``, ``samples``), ``refused`` (``code``, ``rows``, ``samples``),
-        ``held`` and ``held_rows`` (the longest held), ``suspended`` and ``suspended_rows``, and ``pace``.
+        ``held``, ``held_rows`` (the longest held) and ``held_since`` (``code``, ``since``, ``rows``: how many are held
+        since which hour), ``suspended`` and ``suspended_rows``, and ``pace``.
     """
     manifests = _manifests(run)
     plan = run.plan if run.lake.exists(run.key("plan.json")) else {}
@@ -107,9 +110,11 @@ def _held(run: Run, parts: Iterable[Mapping[str, Any]]) -> Row:
         rows=pl.len(), stores=pl.col("store_id").n_unique(), since=pl.col("first_held_at").min()
     )
     oldest = lines.sort("first_held_at", *KEY).head(LISTED)
+    hours = lines.group_by("code", since=pl.col("first_held_at").dt.truncate("1h")).agg(rows=pl.len())
     return {
         "held": _dicts(kinds.sort("rows", "code", "action", descending=[True, False, False]).head(KINDS)),
         "held_rows": _dicts(oldest.select(*KEY, "action", "code", "first_held_at", "run_id")),
+        "held_since": _dicts(hours.sort("since", "code").head(HOURS)),
     }
 
 

@@ -30,11 +30,13 @@ def pace(attempts: Sequence[Attempt], batches: int, rows: int) -> dict[str, Any]
     :param batches: how many batches the plan has.
     :param rows: how many rows the plan has.
     :returns: ``batches`` (how many in each of ``PHASES``), ``rows_done`` of ``rows`` (in batches that came to an end),
-        ``requests`` (uploads made), ``polls`` (status calls), ``minutes`` (``[minute, uploads]``, a minute in Unix
-        seconds), ``busiest`` (the most uploads that started within a second), ``took`` (``p50``, ``p95`` and ``most``
-        seconds from sending to Amazon's end, and ``bars``: counts by ``EDGES``), ``first_sent`` and ``last_ended``.
+        ``requests`` (uploads made), ``polls`` (status calls), ``minutes`` (``[minute, uploads, busiest]``, a minute in
+        Unix seconds, and the most uploads that started within one of its seconds), ``busiest`` (the same of the whole
+        run), ``took`` (``p50``, ``p95`` and ``most`` seconds from sending to Amazon's end, and ``bars``: counts by
+        ``EDGES``), ``first_sent`` and ``last_ended``.
     """
     sent = sorted(attempt.sent_at for attempt in attempts)
+    minutes = _minutes(sent)
     phases = _phases(attempts, batches)
     return {
         "batches": {phase: phases[phase] for phase in PHASES},
@@ -42,8 +44,8 @@ def pace(attempts: Sequence[Attempt], batches: int, rows: int) -> dict[str, Any]
         "rows_done": sum(attempt.rows for attempt in attempts if _is_over(attempt)),
         "requests": len(sent),
         "polls": sum(int(attempt.item.get("polls", 0)) for attempt in attempts),
-        "minutes": sorted([minute * 60, number] for minute, number in Counter(int(at // 60) for at in sent).items()),
-        "busiest": _busiest(sent),
+        "minutes": minutes,
+        "busiest": max((busiest for _, _, busiest in minutes), default=0),
         "took": _took(attempts),
         "first_sent": sent[0] if sent else None,
         "last_ended": max((float(a.item["ended_at"]) for a in attempts if "ended_at" in a.item), default=None),
@@ -77,13 +79,21 @@ def _phase(attempt: Attempt) -> str:
     return _PHASE[attempt.state]
 
 
-def _busiest(sent: Sequence[float]) -> int:
-    most = first = 0
+def _minutes(sent: Sequence[float]) -> list[list[int]]:
+    """Return a line for each minute in which an upload started; a second counts where its last upload started.
+
+    :param sent: when each upload started, in order.
+    """
+    lines: dict[int, list[int]] = {}
+    first = 0
     for last, at in enumerate(sent):
         while at - sent[first] >= 1.0:
             first += 1
-        most = max(most, last - first + 1)
-    return most
+        minute = int(at // 60) * 60
+        line = lines.setdefault(minute, [minute, 0, 0])
+        line[1] += 1
+        line[2] = max(line[2], last - first + 1)
+    return list(lines.values())
 
 
 def _took(attempts: Iterable[Attempt]) -> dict[str, Any]:

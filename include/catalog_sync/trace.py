@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from catalog_sync.archives import is_archive
 from catalog_sync.attempts import Attempt
 from catalog_sync.contract.steps import store_as_repaired as as_repaired
 from catalog_sync.doubt import attempts_of
+from catalog_sync.outcomes import archive_words
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -27,8 +29,10 @@ LINES = {
     "warnings": ("code", "field", "value", "message", "source", "source_row"),
 }
 _CANDIDATE = ("action", "hold", "content_hash", "price_moved")
+_OUTCOME = ["outcome", "code", "message"]
 
 Row = dict[str, Any]
+_UNTOLD: Row = dict.fromkeys(_OUTCOME, "")
 
 
 def source_rows(run: Run, store: str, sku: str) -> list[Row]:
@@ -80,13 +84,26 @@ def left(run: Run, plan: Row, store: str, sku: str) -> list[Row]:
     return _all(run, plan.get("events", ()), same, ("what", "code", "message"))
 
 
-def planned(run: Run, batches: list[Row], store: str, sku: str) -> tuple[int, int] | None:
-    """Return the number of the batch that carries the item, and its position there; ``None`` when none does.
+def planned(run: Run, batches: list[Row], store: str, sku: str) -> tuple[Row, int] | None:
+    """Return the batch that carries the item, and its position there; ``None`` when none does.
 
-    A store's rows lie sorted in neighbouring batches, so that few of them are looked at.
+    A store's rows lie sorted in neighbouring batches, so that few of them are looked at. An archive counts where Amazon
+    has the item in this store.
 
     :param batches: the plan's ``batch_list``.
     """
+    return _uploaded(run, batches, store, sku) or _archived(run, batches, store, sku)
+
+
+def _archived(run: Run, batches: list[Row], store: str, sku: str) -> tuple[Row, int] | None:
+    same = (pl.col("item_sku") == sku) & (pl.col("store_id") == store)
+    for batch in filter(is_archive, batches):
+        if found := _rows(run, batch["rows_key"], same, ["position"]):
+            return batch, int(found[0]["position"])
+    return None
+
+
+def _uploaded(run: Run, batches: list[Row], store: str, sku: str) -> tuple[Row, int] | None:
     mine = [batch for batch in batches if any(piece["store"] == store for piece in batch["ranges"])]
     low, high = 0, len(mine)
     while low < high:
@@ -100,17 +117,21 @@ def planned(run: Run, batches: list[Row], store: str, sku: str) -> tuple[int, in
             low = middle + 1
         else:
             place = skus.search_sorted(sku)
-            return (batch["number"], piece["start"] + int(place)) if skus[int(place)] == sku else None
+            return (batch, piece["start"] + int(place)) if skus[int(place)] == sku else None
     return None
 
 
-def attempts(run: Run, batch: int, position: int) -> list[Row]:
-    """Return every request that carried the item, in order, with what became of the item in it."""
-    found = []
-    for attempt in attempts_of(run).of_batch(run.run_id, batch):
-        if attempt.start <= position < attempt.stop:
-            found.append({**told_of(attempt), **_outcome(run, attempt, position)})
-    return found
+def attempts(run: Run, batch: Row, store: str, position: int) -> list[Row]:
+    """Return every request that carried the item, in order, with what became of the item in it, in this store.
+
+    :param batch: of the plan's ``batch_list``; ``position``: the item's there.
+    """
+    told = _archive_outcome if is_archive(batch) else _outcome
+    return [
+        {**told_of(attempt), **told(run, attempt, store, position)}
+        for attempt in attempts_of(run).of_batch(run.run_id, batch["number"])
+        if attempt.start <= position < attempt.stop
+    ]
 
 
 def told_of(attempt: Attempt) -> Row:
@@ -135,11 +156,23 @@ def told_of(attempt: Attempt) -> Row:
     }
 
 
-def _outcome(run: Run, attempt: Attempt, position: int) -> Row:
+def _outcome(run: Run, attempt: Attempt, store: str, position: int) -> Row:
+    outcomes = _outcomes(run, attempt, _OUTCOME)
+    return _UNTOLD if outcomes is None else outcomes.row(position - attempt.start, named=True)
+
+
+def _archive_outcome(run: Run, attempt: Attempt, store: str, position: int) -> Row:
+    """Return what became of an archive, whose SKU has a line for each store."""
+    outcomes = _outcomes(run, attempt, [*_OUTCOME, "content_hash", "store_id", "position"])
+    if outcomes is None:
+        return _UNTOLD
+    mine = outcomes.filter((pl.col("position") == position) & (pl.col("store_id") == store))
+    return archive_words(mine).select(_OUTCOME).row(0, named=True)
+
+
+def _outcomes(run: Run, attempt: Attempt, columns: list[str]) -> pl.DataFrame | None:
     key = f"runs/{attempt.key.run_id}/outcomes/{attempt.key.name}.parquet"
-    if not run.lake.exists(key):
-        return {"outcome": "", "code": "", "message": ""}
-    return run.lake.get_frame(key, ["outcome", "code", "message"]).row(position - attempt.start, named=True)
+    return run.lake.get_frame(key, columns) if run.lake.exists(key) else None
 
 
 def _all(run: Run, keys: Iterable[str], same: pl.Expr, columns: Iterable[str] = ()) -> list[Row]:

@@ -12,7 +12,7 @@ from catalog_sync.contract.codes import Code
 from catalog_sync.guards import Guard
 
 #: Who acts.
-NOBODY, OWNER, ENGINEER = "nobody", "the owner of the source", "the data engineer"
+NOBODY, OWNER, ENGINEER, STORE = "nobody", "the owner of the source", "the data engineer", "the store"
 
 
 class Verdict(StrEnum):
@@ -32,6 +32,8 @@ class Verdict(StrEnum):
     UNSENT = "unsent"
     UNDER_WAY = "under_way"
     LEFT = "left"
+    LEAVING = "leaving"
+    ARCHIVE_REFUSED = "archive_refused"
     ARCHIVED = "archived"
     ABSENT = "absent"
 
@@ -98,10 +100,23 @@ _SAYS = {
     ),
     Verdict.UNDER_WAY: _Says("The run that read it is still being prepared", NOBODY, "Wait for the plan."),
     Verdict.LEFT: _Says(
-        "No source has it any more; Amazon still does",
+        "No source has it in this store any more; Amazon still does",
         OWNER,
         "If it should still be sold, put it back into the source. Amazon's row stays until the SKU has left every "
         "store and is archived.",
+    ),
+    Verdict.LEAVING: _Says(
+        "No source has it any more, in any store: it is going to be archived",
+        NOBODY,
+        "If it should still be sold, its owner puts it back into the source before that. The books of the next runs "
+        "say whether a guard holds the archive.",
+    ),
+    Verdict.ARCHIVE_REFUSED: _Says(
+        "No source has it any more, and Amazon refused to archive it",
+        STORE,
+        "Take the item off the shelf, and give its place to another with the Planogram tool of the handheld, at every "
+        "location. The next runs ask again; after three refusals once a week. If Amazon's message names something "
+        "else, the data engineer mends that.",
     ),
     Verdict.ARCHIVED: _Says(
         "Archived at Amazon", NOBODY, "It becomes active again when a source has it and the next run sends it."

@@ -8,14 +8,16 @@ that is known to have, or to have had, it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from catalog_sync import journal, trace
+from catalog_sync.archives import is_archive
 from catalog_sync.errors import BadInput, shorten
-from catalog_sync.tables import Tables
+from catalog_sync.tables import ARCHIVE, Tables
 from catalog_sync.verdicts import Verdict, explain
 
 if TYPE_CHECKING:
@@ -41,23 +43,24 @@ def why(run: Run, sku: str, store: str = "") -> dict[str, Any]:
     :param run: any run of the retailer, opened to read.
     :param store: a store's id; empty tells of every store that has to do with the SKU.
     :returns: ``sku``, ``asked_store``, ``run`` (the last run that read it: ``run_id``, ``started_at``, ``state``, or
-        ``None``), ``stores`` (a story each, with ``store_id``, ``verdict``, ``title``, ``who`` and ``advice``) and
-        ``events`` (newest first, of the last ``RUNS`` runs). The story of one store also has ``steps``: ``source``,
-        ``rejects``, ``repairs``, ``warnings``, ``candidate``, ``batch``, ``attempts``; and ``acknowledged``,
-        ``refusals`` and ``held`` as the tables have them now.
+        ``None``), ``absent`` (see ``_absent``), ``stores`` (a story each, with ``store_id``, ``verdict``, ``title``,
+        ``who`` and ``advice``) and ``events`` (newest first, of the last ``RUNS`` runs). The story of one store also
+        has ``steps``: ``source``, ``rejects``, ``repairs``, ``warnings``, ``candidate``, ``batch``, ``attempts``; and
+        ``acknowledged``, ``refusals`` and ``held`` as the tables have them now.
     :raises BadInput: the SKU or the store is empty, too long, or has characters that no id has.
     """
     sku, store = _id("SKU", sku), _id("store", store) if store else ""
     tables = Tables(run.lake)
-    now = _now(tables, sku, [store] if store else None)
+    now = _now(run, tables, sku, [store] if store else None)
     events = _events(run, tables, sku, store)
     last = next(journal.that_read(run, store, sku, {event["run_id"] for event in events}), None)
-    known = [store] if store else sorted({row["store_id"] for rows in (*now.values(), events) for row in rows})
+    known = [store] if store else sorted({row["store_id"] for rows in (*now.tables(), events) for row in rows})
     if len(known) == 1 and last:
-        stories = [_story(run, last, known[0], sku, _of(now, known[0]), events)]
+        stories = [_story(run, last, known[0], sku, now.of(known[0]), events)]
     else:
-        stories = [_line(last, one, _of(now, one), events) for one in known]
-    return {"sku": sku, "asked_store": store, "run": _told(last), "stores": stories, "events": events}
+        stories = [_line(last, one, now.of(one), events) for one in known]
+    about = {"sku": sku, "asked_store": store, "run": _told(last), "absent": now.absent}
+    return {**about, "stores": stories, "events": events}
 
 
 def _id(what: str, text: str) -> str:
@@ -79,14 +82,54 @@ def _told(last: Run | None) -> Row | None:
     }
 
 
-def _now(tables: Tables, sku: str, stores: list[str] | None) -> dict[str, list[Row]]:
-    """Return what the tables of the present have of the SKU, by table."""
+@dataclass(frozen=True)
+class _Now:
+    """What the tables of the present have of the SKU."""
+
+    acknowledged: list[Row]
+    refusals: list[Row]
+    held: list[Row]
+    #: That no source has it, in any store; ``None`` when one has.
+    absent: Row | None
+
+    def tables(self) -> tuple[list[Row], list[Row], list[Row]]:
+        """Return the rows that have a store."""
+        return self.acknowledged, self.refusals, self.held
+
+    def of(self, store: str) -> _Now:
+        """Return what they have of it in one store."""
+        mine = ([row for row in rows if row["store_id"] == store] for rows in self.tables())
+        return _Now(*mine, self.absent)
+
+
+def _now(run: Run, tables: Tables, sku: str, stores: list[str] | None) -> _Now:
     skus = pl.Series([sku])
     columns: dict[str, list[str] | None] = {"acknowledged": list(_STANDING), "refusals": None, "held": None}
-    return {
-        name: [_plain(row) for row in tables.read(name, stores or tables.sizes(name), wanted, skus=skus).to_dicts()]
+    found = (
+        [_plain(row) for row in tables.read(name, stores or tables.sizes(name), wanted, skus=skus).to_dicts()]
         for name, wanted in columns.items()
-    }
+    )
+    return _Now(*found, _absent(run, tables, skus))
+
+
+def _absent(run: Run, tables: Tables, skus: pl.Series) -> Row | None:
+    """Return since when no source has the SKU, in any store, and when it is archived; ``None`` when one has it.
+
+    :returns: ``since`` (Unix seconds) and ``first_run``; ``runs_missed``, complete runs that missed it, the last of
+        them ``last_run``; ``after``, how many a SKU must miss to be archived; and ``left``, how many are left until
+        then.
+    """
+    for row in tables.read("absent", [run.settings.retailer], skus=skus).to_dicts():
+        missed, after = int(row["runs_missed"]), run.settings.archive.after
+        return {
+            "since": row["first_missed_at"].timestamp(),
+            "first_run": row["first_run"],
+            "last_run": row["last_run"],
+            "runs_missed": missed,
+            "after": after,
+            "left": max(0, after - missed),
+        }
+    return None
 
 
 def _events(run: Run, tables: Tables, sku: str, store: str) -> list[Row]:
@@ -102,11 +145,7 @@ def _plain(row: Mapping[str, Any]) -> Row:
     return {name: value.timestamp() if hasattr(value, "timestamp") else value for name, value in row.items()}
 
 
-def _of(now: Mapping[str, Iterable[Row]], store: str) -> dict[str, list[Row]]:
-    return {name: [row for row in rows if row["store_id"] == store] for name, rows in now.items()}
-
-
-def _line(last: Run | None, store: str, now: dict[str, list[Row]], events: list[Row]) -> Row:
+def _line(last: Run | None, store: str, now: _Now, events: list[Row]) -> Row:
     """Return a store's story in one line: what the last run said of the item, else what Amazon has."""
     mine = [event for event in events if last and (event["run_id"], event["store_id"]) == (last.run_id, store)]
     codes = [event["code"] for event in mine if event["code"]]
@@ -114,7 +153,7 @@ def _line(last: Run | None, store: str, now: dict[str, list[Row]], events: list[
     return {"store_id": store, **explain(verdict, codes, mine[0]["message"] if mine else ""), **_state(now)}
 
 
-def _of_event(mine: list[Row], now: dict[str, list[Row]]) -> Verdict:
+def _of_event(mine: list[Row], now: _Now) -> Verdict:
     said = {event["what"] for event in mine}
     if not said:
         return _standing(now)
@@ -128,9 +167,13 @@ def _of_event(mine: list[Row], now: dict[str, list[Row]]) -> Verdict:
 #: What an event says, strongest first.
 _OF_EVENT = {
     "acknowledged": Verdict.IN_STEP,
+    "archived": Verdict.ARCHIVED,
     "refused": Verdict.REFUSED,
+    "archive_refused": Verdict.ARCHIVE_REFUSED,
     "failed": Verdict.FAILED,
+    "archive_failed": Verdict.FAILED,
     "unknown": Verdict.UNKNOWN,
+    "archive_unknown": Verdict.UNKNOWN,
     "held": Verdict.HELD,
     "in_doubt": Verdict.IN_DOUBT,
     "suspended": Verdict.SUSPENDED,
@@ -138,24 +181,30 @@ _OF_EVENT = {
 }
 
 
-def _standing(now: dict[str, list[Row]]) -> Verdict:
+def _standing(now: _Now) -> Verdict:
     """Return the verdict of an item of which the last run said nothing: it was unchanged, or in no source."""
-    if now["held"]:
+    if now.held:
         return Verdict.HELD
-    states = {row["state"] for row in now["acknowledged"]}
+    states = {row["state"] for row in now.acknowledged}
     if "ACTIVE" in states:
-        return Verdict.IN_STEP
+        return _leaving(now) if now.absent else Verdict.IN_STEP
     if "ARCHIVED" in states:
         return Verdict.ARCHIVED
-    return Verdict.REFUSED if now["refusals"] else Verdict.ABSENT
+    return Verdict.REFUSED if now.refusals else Verdict.ABSENT
 
 
-def _state(now: dict[str, list[Row]]) -> Row:
-    first = {name: rows[0] if rows else None for name, rows in now.items()}
-    return {"acknowledged": first["acknowledged"], "held": first["held"], "refusals": now["refusals"]}
+def _leaving(now: _Now) -> Verdict:
+    """Return the verdict of an item that no source has in any store, and that Amazon has."""
+    refused = any(row["content_hash"] == ARCHIVE for row in now.refusals)
+    return Verdict.ARCHIVE_REFUSED if refused else Verdict.LEAVING
 
 
-def _story(run: Run, last: Run, store: str, sku: str, now: dict[str, list[Row]], events: list[Row]) -> Row:
+def _state(now: _Now) -> Row:
+    first = {"acknowledged": now.acknowledged, "held": now.held}
+    return {**{name: rows[0] if rows else None for name, rows in first.items()}, "refusals": now.refusals}
+
+
+def _story(run: Run, last: Run, store: str, sku: str, now: _Now, events: list[Row]) -> Row:
     """Return a store's whole story in the run ``last``."""
     manifest = trace.prepared(last, store)
     lines = trace.lines(last, manifest, store, sku)
@@ -165,8 +214,10 @@ def _story(run: Run, last: Run, store: str, sku: str, now: dict[str, list[Row]],
         "source": trace.source_rows(last, store, sku),
         **lines,
         "candidate": trace.candidate(last, manifest, store, sku),
-        "batch": {"number": place[0], "position": place[1]} if place else None,
-        "attempts": trace.attempts(last, *place) if place else [],
+        "batch": {"number": place[0]["number"], "position": place[1], "archive": is_archive(place[0])}
+        if place
+        else None,
+        "attempts": trace.attempts(last, place[0], store, place[1]) if place else [],
     }
     mine = [event for event in events if (event["run_id"], event["store_id"]) == (last.run_id, store)]
     mine = mine or trace.left(last, plan, store, sku)  # the run's events are written when it settles
@@ -184,7 +235,7 @@ def _codes(verdict: Verdict, steps: Row, mine: list[Row]) -> list[str]:
     return [code for code in dict.fromkeys(found) if code]
 
 
-def _verdict(run: Run, steps: Row, plan: Row, prepared: bool, mine: list[Row], now: dict[str, list[Row]]) -> Verdict:
+def _verdict(run: Run, steps: Row, plan: Row, prepared: bool, mine: list[Row], now: _Now) -> Verdict:
     """Return what became of the item in ``run``, the last that read it, from the end of its way to the beginning."""
     if steps["batch"]:
         return _sent(run, steps["attempts"])
@@ -199,17 +250,17 @@ def _verdict(run: Run, steps: Row, plan: Row, prepared: bool, mine: list[Row], n
     return _gone(now) if plan else Verdict.UNDER_WAY
 
 
-def _gone(now: dict[str, list[Row]]) -> Verdict:
+def _gone(now: _Now) -> Verdict:
     """Return the verdict of an item that no source has."""
-    states = {row["state"] for row in now["acknowledged"]}
+    states = {row["state"] for row in now.acknowledged}
     if "ACTIVE" in states:
-        return Verdict.LEFT
+        return _leaving(now) if now.absent else Verdict.LEFT
     return Verdict.ARCHIVED if states else Verdict.ABSENT
 
 
 def _sent(run: Run, attempts: list[Row]) -> Verdict:
     outcomes = {one["outcome"] for one in attempts}
-    for what in ("acknowledged", "refused", "failed"):
+    for what in ("acknowledged", "archived", "refused", "archive_refused", "failed", "archive_failed"):
         if what in outcomes:
             return _OF_EVENT[what]
     open_ones = [one for one in attempts if one["state"] not in ("REJECTED", "FAILED", "REFUSED")]
@@ -217,7 +268,7 @@ def _sent(run: Run, attempts: list[Row]) -> Verdict:
         return Verdict.FAILED
     if not open_ones:
         return Verdict.UNSENT if journal.books_of(run) else Verdict.DUE
-    if "unknown" in outcomes or any(one["state"] == "UNKNOWN" for one in open_ones):
+    if outcomes & {"unknown", "archive_unknown"} or any(one["state"] == "UNKNOWN" for one in open_ones):
         return Verdict.UNKNOWN
     waited = run.clock.time() - max(one["sent_at"] for one in open_ones)
     return Verdict.OVERDUE if waited > run.settings.results.expect.total_seconds() else Verdict.SENT

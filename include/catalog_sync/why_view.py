@@ -23,6 +23,8 @@ def render(story: Row, out: Console) -> None:
     run = story["run"]
     told = f"{run['run_id']} ({run['state']}, began {when(run['started_at'])})" if run else "no run has read it yet"
     _say(out, f"SKU {story['sku']}", f"last run that read it: {told}", "bold")
+    if absent := story["absent"]:
+        _say(out, "", absence(absent))
     if not story["stores"]:
         _say(out, "Nothing is known of it in any store", "look at the spelling, or name the store, too", "yellow")
     for one in story["stores"]:
@@ -32,6 +34,16 @@ def render(story: Row, out: Console) -> None:
         _standing(out, one)
     if story["events"]:
         _table(out, "What happened", ("at", "store_id", "run_id", "what", "code", "message"), story["events"][:_EVENTS])
+
+
+def absence(absent: Row) -> str:
+    """Return in a sentence since when no source has the item, and when it is archived."""
+    missed, left = absent["runs_missed"], absent["left"]
+    then = f"{left} more and it is archived" if left else "it is due to be archived"
+    return (
+        f"No source has it, in any store, since {when(absent['since'])}: {missed} of {absent['after']} complete runs "
+        f"have missed it, {then}"
+    )
 
 
 def render_runs(records: Sequence[Row], out: Console) -> None:
@@ -78,7 +90,8 @@ def _steps(out: Console, steps: Row) -> None:
     elif steps["source"] and not steps["rejects"]:
         _say(out, "", "  Compared: unchanged, or not due")
     if steps["batch"]:
-        _say(out, "", f"  Planned: batch {steps['batch']['number']}, position {steps['batch']['position']}")
+        where = f"batch {steps['batch']['number']}, position {steps['batch']['position']}"
+        _say(out, "", f"  Planned: {'in an archive: ' if steps['batch']['archive'] else ''}{where}")
     for one in steps["attempts"]:
         ended = f", ended {when(one['ended_at'])}" if one["ended_at"] else ""
         outcome = f"; the item: {one['outcome']} {one['code']}".rstrip() if one["outcome"] else ""

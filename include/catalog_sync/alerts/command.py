@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from catalog_sync.alerts.book import Alert, AlertBook, is_silent
-from catalog_sync.alerts.kinds import Severity, runbook
+from catalog_sync.alerts.book import AlertBook
+from catalog_sync.alerts.kinds import Severity
+from catalog_sync.alerts.standing import standing
 from catalog_sync.clock import Clock, utc
 from catalog_sync.durations import parse_duration
 from catalog_sync.errors import BadInput, shorten
@@ -19,7 +20,6 @@ from catalog_sync.settings import Settings
 
 #: How long a silence lasts unless told otherwise.
 SILENCE = "8h"
-_WEEK = 7 * 86400.0
 
 
 def add_to(commands: Any) -> None:
@@ -48,14 +48,8 @@ def run(args: argparse.Namespace, book: AlertBook, config: Settings, clock: Cloc
         told = f"{args.silence} is silent until {_at(until)}"
     elif args.wake:
         told = f"{args.wake} is silent no more" if book.wake(args.wake) else f"{args.wake} was not silent"
-    silences, now = book.silences(), clock.time()
-    recent = [one for one in book.all() if one.recovered_at is not None and now - one.recovered_at < _WEEK]
-    return {
-        "open": [_shown(one, silences, config) for one in book.open()],
-        "recent": [_shown(one, silences, config) for one in recent] if args.recent else [],
-        "silences": silences,
-        "told": told,
-    }
+    made = standing(book, config, clock.time())
+    return {**made, "recent": made["recent"] if args.recent else [], "told": told}
 
 
 def render(made: dict[str, Any], out: Console) -> None:
@@ -85,11 +79,6 @@ def _table(title: str, alerts: list[dict[str, Any]]) -> Table:
         cells = (one["name"], _at(one["since"]), _at(last), one["what"], one["runbook"])
         table.add_row(mark, *(escape(cell) for cell in cells))
     return table
-
-
-def _shown(alert: Alert, silences: list[dict[str, Any]], config: Settings) -> dict[str, Any]:
-    where = runbook(alert.kind, config.alerts.runbooks)
-    return {**alert.as_dict(), "runbook": where, "silent": is_silent(alert, silences)}
 
 
 def _seconds(text: str) -> float:

@@ -11,6 +11,7 @@ import polars as pl
 
 from catalog_sync import overview
 from catalog_sync.advice import ADVICE
+from catalog_sync.archive_tasks import NAME as TASKS
 from catalog_sync.attempts import Attempts
 from catalog_sync.contract.report import safe_cells
 from catalog_sync.errors import shorten
@@ -45,6 +46,24 @@ def changes_csv(run: Run, name: str) -> Iterator[bytes]:
     if not keys:
         raise NotFound(f"run {found.run_id} has no list of changes")
     return _joined(found.lake.get(key) for key in keys)
+
+
+def leaving_csv(run: Run, name: str) -> Iterator[bytes]:
+    """Yield, as one CSV, every row that leaves by the run's plan: to archive, waiting, or gone from one store only."""
+    found = named(run, name)
+    plan = found.plan if found.lake.exists(found.key("plan.json")) else {}
+    keys = plan.get("leaving", {}).get("lists", [])
+    if not keys:
+        raise NotFound(f"run {found.run_id} has no list of what leaves")
+    return _joined(found.lake.get(key) for key in keys)
+
+
+def tasks_csv(run: Run, name: str) -> bytes:
+    """Return what the stores have to do, as CSV, before Amazon archives what the run asked for."""
+    found = named(run, name)
+    if not found.lake.exists(found.key(TASKS)):
+        raise NotFound(f"run {found.run_id} has no tasks for the stores")
+    return found.lake.get(found.key(TASKS))
 
 
 def plan_text(run: Run, name: str) -> bytes:

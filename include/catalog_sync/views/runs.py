@@ -40,9 +40,10 @@ def one(run: Run, name: str = "") -> Row:
     """Return one run, as it stands now.
 
     :returns: ``record`` (as in the list), ``live`` (no books yet), ``stores`` and ``total`` (lines of the books, as far
-        as they are known, without zeros), ``pace``, ``problems``, ``alarms``, ``guards``, ``held``, ``remarks``,
-        ``waits`` (what keeps everybody from sending, a sentence each), ``files`` (which downloads there are) and
-        ``expect`` (seconds in which an upload is usually done).
+        as they are known, without zeros), ``archives`` (the line of SKUs to archive, likewise), ``leaving`` (see
+        ``Leaving.told``), ``pace``, ``rate`` (requests a second that are allowed in all), ``problems``, ``alarms``,
+        ``guards``, ``held``, ``remarks``, ``waits`` (what keeps everybody from sending, a sentence each), ``files``
+        (which downloads there are) and ``expect`` (seconds in which an upload is usually done).
     """
     found = named(run, name)
     made = journal.books_of(found)
@@ -55,14 +56,23 @@ def one(run: Run, name: str = "") -> Row:
         "live": not made,
         "stores": {store: _without_zeros(line) for store, line in sorted(lines.items())},
         "total": _without_zeros(books.total(lines.values())),
+        "archives": _without_zeros(made.get("archives") or plan.get("leaving", {}).get("books", {})),
+        "leaving": _leaving(made.get("leaving") or plan.get("leaving", {})),
         "pace": seen.get("pace") or _pace(found, plan),
+        "rate": run.settings.api.rate,
         "problems": made.get("problems", []),
         "alarms": made.get("alarms", []),
         "guards": plan.get("guards", []),
         "held": {key: value for key, value in plan.get("held", {}).items() if key != "parts"},
         "remarks": books.remarks(made) if made else [],
         "waits": _waits(run),
-        "files": {"plan": bool(plan), "changes": bool(plan.get("lists")), "rejects": bool(made.get("rejected"))},
+        "files": {
+            "plan": bool(plan),
+            "changes": bool(plan.get("lists")),
+            "rejects": bool(made.get("rejected")),
+            "leaving": bool(plan.get("leaving", {}).get("lists")),
+            "tasks": bool(made.get("tasks")),
+        },
         "expect": run.settings.results.expect.total_seconds(),
         "schedule": {"at": run.settings.schedule.at, "timezone": run.settings.schedule.timezone},
     }
@@ -76,6 +86,11 @@ def batches(run: Run, name: str = "", first: int = 0) -> Row:
 
 def _pace(run: Run, plan: Mapping[str, Any]) -> Row:
     return pace(attempts_of(run).of_run(run.run_id), plan.get("batches", 0), plan.get("rows", 0))
+
+
+def _leaving(told: Mapping[str, Any]) -> Row:
+    """Return what is shown of SKUs that leave, without what there is none of."""
+    return {what: told[what] for what in ("waiting", "partial", "closed", "why_not", "after") if told.get(what)}
 
 
 def _waits(run: Run) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 LISTED = 200
 #: So many of the last runs are asked for their dead letters.
 RUNS = 20
+#: Upper edges, in days, of the bars that show for how long rows are held; the last bar has what is held longer.
+AGES = (1, 2, 3, 7, 14, 30)
+_DAY = 86_400.0
 
 Row = dict[str, Any]
 
@@ -35,7 +40,8 @@ def stuck(run: Run) -> Row:
     :returns: ``uploads`` (attempts that are not settled, the oldest first, each with ``waited`` seconds and whether it
         is ``overdue``), ``open`` and ``overdue`` (how many), ``expect``, ``poll_after``, ``give_up_after``
         (seconds), ``held``, ``held_rows``, ``suspended``, ``suspended_rows`` and ``of_run`` (from the newest run with
-        books), ``dead_letters`` (``waiting``, or ``None`` when SQS does not tell; ``by_reason`` of the last runs),
+        books), ``held_ages`` (``edges`` in days, and in ``rows`` by guard how many are held for how long),
+        ``dead_letters`` (``waiting``, or ``None`` when SQS does not tell; ``by_reason`` of the last runs),
         ``breaker`` (a sentence while it is open), ``unsubscribed_since`` and ``sending`` (which run holds the lease).
     """
     now, results = run.clock.time(), run.settings.results
@@ -55,6 +61,7 @@ def stuck(run: Run) -> Row:
         "poll_after": results.poll_after.total_seconds(),
         "give_up_after": results.give_up_after.total_seconds(),
         **{key: seen.get(key, []) for key in ("held", "held_rows", "suspended", "suspended_rows")},
+        "held_ages": _ages(seen.get("held_since", ()), now),
         "of_run": {key: newest[key] for key in ("run_id", "started_at", "origin")} if newest else None,
         "dead_letters": {"waiting": _dead_letters(run), "by_reason": _reasons(run, records)},
         "breaker": Breaker.of(run).state(),
@@ -67,6 +74,18 @@ def _told(attempt: Attempt, now: float, expect: float) -> Row:
     waited = now - attempt.sent_at
     in_doubt = attempt.in_doubt and not attempt.report_key
     return {**told_of(attempt), "waited": waited, "overdue": in_doubt and waited > expect}
+
+
+def _ages(held: Iterable[Row], now: float) -> Row:
+    """Return how many rows are held for how long, by guard: a number for each of ``AGES``, and one for what is older.
+
+    :param held: ``held_since`` of the overview.
+    """
+    rows: dict[str, list[int]] = {}
+    for one in held:
+        bars = rows.setdefault(str(one["code"]), [0] * (len(AGES) + 1))
+        bars[bisect_left(AGES, (now - one["since"]) / _DAY)] += one["rows"]
+    return {"edges": list(AGES), "rows": rows}
 
 
 def _dead_letters(run: Run) -> int | None:

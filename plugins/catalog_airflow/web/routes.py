@@ -30,6 +30,13 @@ def run(name: Name = "", dag: AirflowId = "", dag_run: AirflowId = "") -> JSONRe
     return JSONResponse(runs.one(reader(), lake_name(dag, dag_run) if dag_run else name))
 
 
+def alerts() -> JSONResponse:
+    """Return what is wrong now."""
+    from catalog_sync.views import alerts as view
+
+    return JSONResponse(view.alerts(reader()))
+
+
 def batches(name: Name = "", first: Annotated[int, Query(ge=0, le=10_000_000)] = 0) -> JSONResponse:
     """Return the uploads of a run."""
     from catalog_sync.views import runs
@@ -81,6 +88,20 @@ def changes_csv(name: Name) -> Response:
     return _stream(downloads.changes_csv(reader(), name), f"changes-{name}.csv", "text/csv; charset=utf-8")
 
 
+def leaving_csv(name: Name) -> Response:
+    """Return what leaves by a run's plan as CSV."""
+    from catalog_sync.views import downloads
+
+    return _stream(downloads.leaving_csv(reader(), name), f"leaving-{name}.csv", "text/csv; charset=utf-8")
+
+
+def tasks_csv(name: Name) -> Response:
+    """Return what the stores have to do before Amazon archives as CSV."""
+    from catalog_sync.views import downloads
+
+    return _stream(iter([downloads.tasks_csv(reader(), name)]), f"tasks-{name}.csv", "text/csv; charset=utf-8")
+
+
 def plan_text(name: Name) -> Response:
     """Return a run's plan as Markdown."""
     from catalog_sync.views import downloads
@@ -104,6 +125,7 @@ def _stream(parts: Iterator[bytes], name: str, media_type: str) -> Response:
 
 ROUTES: dict[str, Callable[..., Response]] = {
     "/data/run": run,
+    "/data/alerts": alerts,
     "/data/batches": batches,
     "/data/runs": runs,
     "/data/refused": refused,
@@ -111,6 +133,8 @@ ROUTES: dict[str, Callable[..., Response]] = {
     "/data/why": why,
     "/download/refused.csv": refused_csv,
     "/download/changes.csv": changes_csv,
+    "/download/leaving.csv": leaving_csv,
+    "/download/tasks.csv": tasks_csv,
     "/download/plan.md": plan_text,
     "/download/report.json": report,
 }

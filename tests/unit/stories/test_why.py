@@ -52,7 +52,8 @@ def test_an_acknowledged_item_has_its_whole_way_told(world: World) -> None:
             "standard_price": "1.50", "source": "erp:items.csv", "source_row": 7,
         }
     ]  # fmt: skip
-    assert (steps["candidate"]["action"], steps["batch"]) == ("new", {"number": 1, "position": 8})
+    assert steps["candidate"]["action"] == "new"
+    assert steps["batch"] == {"number": 1, "position": 8, "archive": False}
     [request] = steps["attempts"]
     assert (request["state"], request["outcome"], request["settled"]) == ("DONE", "acknowledged", True)
     assert request["ingestion_id"] == one["acknowledged"]["ingestion_id"]
@@ -145,17 +146,104 @@ def test_what_was_planned_and_not_sent(world: World) -> None:
     assert verdict(world, "SKU-0") == ("unsent", [], "the data engineer")
 
 
-def test_an_item_that_left_the_source(world: World) -> None:
-    """Amazon still has it, and it is not archived for that."""
+def test_an_item_that_left_one_store_only(world: World) -> None:
+    """Amazon still has it there, and it is not archived for that: no absence is counted."""
     world.night("n1", ROWS)
-    world.night("n2", ROWS[2:])
-    [one] = told(world, "SKU-0", SEA)["stores"]
+    world.night("n2", [one for one in ROWS if (one["item_no"], one["store_no"]) != ("SKU-0", SEA)])
+    story = told(world, "SKU-0", SEA)
+    [one] = story["stores"]
     assert (one["verdict"], one["steps"]["source"], one["acknowledged"]["state"]) == ("left", [], "ACTIVE")
+    assert (one["who"], story["absent"]) == ("the owner of the source", None)
+
+
+@pytest.fixture
+def leaving(world: World) -> World:
+    """A world in which SKU-0 has left every store, and is archived after two complete nights."""
+    world.changes = {"archive": {"after": 2}, "guards": {"source": {"percent": 60, "min_rows": 3}}}
+    world.retailer(SEA, PDX)
+    world.night("n1", ROWS)
+    world.wait(24)
+    world.night("n2", ROWS[2:])
+    world.wait(24)
+    return world
+
+
+def shown(world: World, sku: str, store: str = "") -> str:
+    """The story on a terminal, as one line."""
+    out = io.StringIO()
+    render(why(world.job("reader").open(), sku, store), Console(file=out, width=200))
+    return " ".join(out.getvalue().split())
+
+
+def test_an_item_that_no_source_has_any_more(leaving: World) -> None:
+    """Since when, how many complete runs have missed it, and when it is archived; the same without a store."""
+    story = told(leaving, "SKU-0", SEA)
+    absent = story["absent"]
+    assert (absent["first_run"], absent["runs_missed"], absent["after"], absent["left"]) == ("n2", 1, 2, 1)
+    assert absent["since"] == pytest.approx(leaving.clock.time() - 24 * 3600, abs=3600)
+    assert (story["stores"][0]["verdict"], story["stores"][0]["who"]) == ("leaving", "nobody")
+    assert [one["verdict"] for one in told(leaving, "SKU-0")["stores"]] == ["leaving", "leaving"]
+    text = shown(leaving, "SKU-0", SEA)
+    assert "1 of 2 complete runs have missed it, 1 more and it is archived" in text
+    assert "2026-09-22" in text
+    assert told(leaving, "SKU-1", SEA)["absent"] is None
+
+
+def test_an_item_that_was_archived(leaving: World) -> None:
+    """The request that archived it is told, with its batch; in the next night, too, nobody needs to act."""
+    leaving.night("n3")
+    [one] = told(leaving, "SKU-0", PDX)["stores"]
+    assert (one["verdict"], one["who"]) == ("archived", "nobody")
+    assert one["steps"]["batch"] == {"number": 1, "position": 0, "archive": True}
+    assert [(request["state"], request["outcome"]) for request in one["steps"]["attempts"]] == [("DONE", "archived")]
+    assert [one["verdict"] for one in told(leaving, "SKU-0")["stores"]] == ["archived", "archived"]
+    assert "in an archive: batch 1" in shown(leaving, "SKU-0", PDX)
+    leaving.wait(24)
+    leaving.night("n4")
+    story = told(leaving, "SKU-0", PDX)
+    assert (story["stores"][0]["verdict"], story["absent"]) == ("archived", None)
+
+
+def test_an_archive_that_amazon_refuses_is_for_the_store(leaving: World) -> None:
+    """Still on a planogram: Amazon's word is told, and that the store acts; also while it rests."""
+    leaving.faults(planogram=["SKU-0"])
+    leaving.night("n3")
+    for store in (SEA, PDX):
+        [one] = told(leaving, "SKU-0", store)["stores"]
+        assert (one["verdict"], one["who"], one["codes"]) == ("archive_refused", "the store", ["SKU_ON_PLANOGRAM"])
+        assert "Planogram tool" in one["advice"]
+        assert one["said"]
+    assert {one["verdict"] for one in told(leaving, "SKU-0")["stores"]} == {"archive_refused"}
+    for name in ("n4", "n5", "n6"):
+        leaving.wait(24)
+        leaving.night(name)
+    assert verdict(leaving, "SKU-0")[::2] == ("archive_refused", "the store")
+    assert told(leaving, "SKU-0")["absent"]["left"] == 0
+    assert "it is due to be archived" in shown(leaving, "SKU-0")
+
+
+def test_an_archive_that_is_held_is_for_the_engineer(leaving: World) -> None:
+    """A guard holds it in every store."""
+    narrow = {"percent": 1, "min_rows": 1}
+    leaving.changes["guards"]["store"] = {"archived": narrow}
+    leaving.night("n3")
+    assert verdict(leaving, "SKU-0", PDX) == ("held", ["GUARD_ARCHIVED"], "the data engineer")
+    assert {one["verdict"] for one in told(leaving, "SKU-0")["stores"]} == {"held"}
+
+
+@pytest.mark.parametrize(("fault", "said"), [("fatal", "failed"), ("stuck", "unknown")])
+def test_an_archive_that_came_to_nothing(leaving: World, fault: str, said: str) -> None:
+    """FATAL, or no report: a later night asks again."""
+    leaving.faults(fault)
+    leaving.night("n3")
+    assert verdict(leaving, "SKU-0")[0] == said
+    assert {one["verdict"] for one in told(leaving, "SKU-0")["stores"]} == {said}
 
 
 def test_what_nobody_knows(world: World) -> None:
     """With a store the answer says where to look; without one there is no store to speak of, nor before any run."""
-    assert told(world, "SKU-0") == {"sku": "SKU-0", "asked_store": "", "run": None, "stores": [], "events": []}
+    nothing = {"sku": "SKU-0", "asked_store": "", "run": None, "absent": None, "stores": [], "events": []}
+    assert told(world, "SKU-0") == nothing
     assert verdict(world, "SKU-0") == ("absent", [], "the owner of the source")
     world.night("n1", ROWS)
     assert told(world, "NO-SUCH-SKU")["stores"] == []
@@ -191,7 +279,7 @@ def test_many_batches_are_searched_by_halves(world: World) -> None:
     run = world.job("n1").open()
     for number in range(20):
         [one] = told(world, f"SKU-{number}", SEA)["stores"]
-        batch, position = one["steps"]["batch"].values()
+        batch, position, _ = one["steps"]["batch"].values()
         key = run.plan["batch_list"][batch - 1]["rows_key"]
         assert run.lake.get_frame(key).row(position, named=True)["item_sku"] == f"SKU-{number}"
     assert run.plan["batches"] == 14
