@@ -53,7 +53,7 @@ def nights(made: Deployment) -> None:
     ]
     for number in range(NIGHTS):
         made.faults(refuse_skus=[f"SKU-{n}" for n in range(1 + number % 3)])
-        made.sync(f"n{number}", [*rows, *bad[: 4 * (number + 1)]])
+        made.sync(f"n{number}", [*rows, *bad[: 4 * (number + 1)]], options=Options())
     made.raw["guards"] = {"store": {"changed": {"percent": 20, "min_rows": 1}}}
     changed = [{**one, "descr": "New"} if one["store_no"] == PDX else one for one in rows]
     made.write([*changed, *bad, *(row(200 + n, SEA) for n in range(25))])
@@ -61,7 +61,7 @@ def nights(made: Deployment) -> None:
     sync(Run.open(made.settings(), EnvironmentConnections(made.environ), run_name(RUN), options))
     made.faults(script=[{"fault": "stuck"}])
     made.write([*changed, *bad, *(row(300 + n, SEA) for n in range(5))])
-    hangs = made.open("stuck")
+    hangs = made.open("stuck", Options())
     make_plan(hangs, lambda step, counts: None)
     upload(hangs, [1])
     sqs = hangs.aws.client("sqs")
