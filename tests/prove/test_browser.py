@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.integration.conftest import STORES, Deployment, Services, row, servic
 
 from catalog_airflow.web import PREFIX, deployment
 from catalog_local.airflow import migrate
+from catalog_sync.alerts.evaluate import after_run, hourly, run_failed, run_late, run_succeeded
 from catalog_sync.connections import EnvironmentConnections
 from catalog_sync.dead_letters import DeadLetterQueue
 from catalog_sync.run import Options, Run, run_name
@@ -39,26 +41,43 @@ SEA, PDX = "SEA-001", "PDX-001"
 SCRIPT = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 DAG, RUN = "nightly_catalog_sync", "manual__2026-11-20T02:30:00+00:00"
 VIEWS = ("tonight", "runs", "refused", "stuck", "sku")
+#: What is looked at beside the views themselves: name → its address.
+LOOKS = {
+    **{view: f"?view={view}" for view in VIEWS},
+    "tonight": f"?view=tonight&run={run_name(RUN)}",
+    "live": "?view=tonight",
+    "sku": f"?view=sku&sku=SKU-3&store={PDX}",
+    "leaving": "?view=sku&sku=SKU-13",
+    "unknown": "?view=sku&sku=NO-SUCH-SKU",
+    "asking": "?view=sku",
+    "runbook": "?view=runbook&page=rows-held.md",
+}
 NIGHTS = 6
 
 
 def nights(made: Deployment) -> None:
-    """Nights with rejects and refusals, the last with held rows; then an upload that hangs, and dead letters."""
-    rows = [row(n, store) for n in range(12) for store in STORES]
+    """Nights with rejects, refusals and archives, the last with held rows; then what hangs, dead letters and alerts."""
+    rows = [row(n, store) for n in range(14) for store in STORES]
     made.raw["api"] = {"timeout": "5s", "max_items": 10}
     made.raw["results"]["expect"] = "1s"
+    made.raw["archive"] = {"after": 2, "apart": "0s"}
     bad = [
         row(100 + n, descr=SCRIPT if n == 0 else f"Item {n}", gtin="012345678901" if n % 2 else "12x45")
         for n in range(4 * NIGHTS)
     ]
     for number in range(NIGHTS):
-        made.faults(refuse_skus=[f"SKU-{n}" for n in range(1 + number % 3)])
+        made.faults(refuse_skus=[f"SKU-{n}" for n in range(1 + number % 3)], planogram=["SKU-13"])
+        if number == NIGHTS - 2:
+            rows = [one for one in rows if one["item_no"] not in ("SKU-12", "SKU-13")]
         made.sync(f"n{number}", [*rows, *bad[: 4 * (number + 1)]], options=Options())
     made.raw["guards"] = {"store": {"changed": {"percent": 20, "min_rows": 1}}}
-    changed = [{**one, "descr": "New"} if one["store_no"] == PDX else one for one in rows]
+    changed = [{**one, "descr": "New"} if one["store_no"] == PDX else one for one in rows if one["item_no"] != "SKU-11"]
     made.write([*changed, *bad, *(row(200 + n, SEA) for n in range(25))])
     options = Options(origin=f"{DAG}/{RUN}", by="admin", reason="by hand")
-    sync(Run.open(made.settings(), EnvironmentConnections(made.environ), run_name(RUN), options))
+    last = Run.open(made.settings(), EnvironmentConnections(made.environ), run_name(RUN), options)
+    run_late(last, DAG, time.time() - 4 * 3600)
+    after_run(last, sync(last))
+    run_succeeded(last, DAG)
     made.faults(script=[{"fault": "stuck"}])
     made.write([*changed, *bad, *(row(300 + n, SEA) for n in range(5))])
     hangs = made.open("stuck", Options())
@@ -69,6 +88,8 @@ def nights(made: Deployment) -> None:
     dead = DeadLetterQueue.of(sqs, queue)
     assert dead is not None
     sqs.send_message(QueueUrl=dead.url, MessageBody="{}")
+    run_failed(hangs, DAG, "the DAG's time limit has passed")
+    hourly(hangs)
 
 
 class Site:
@@ -151,10 +172,10 @@ def test_tonight_says_what_happened(site: Site, window: Any) -> None:
     """State, counts, batches, charts, stores."""
     page = show(window, site, f"?run={run_name(RUN)}")
     assert "Complete" in page.text_content("h2.state")
-    assert "11 rows held" in page.text_content("main")
+    assert "10 rows held" in page.text_content("main")
     assert page.locator("canvas").count() == 2
     assert page.locator("table").filter(has_text="PDX-001").get_by_text("Rows held").count() == 1
-    page.get_by_text("Uploads, one by one").click()
+    page.get_by_text("Uploads and reports, one by one").click()
     page.wait_for_selector("text=Amazon said")
     with page.expect_download() as caught:
         page.get_by_text("Rejected and refused rows (CSV)").click()
@@ -170,11 +191,60 @@ def test_a_running_night_is_live(site: Site, window: Any) -> None:
         pass
 
 
+def test_alerts_stand_first_and_lead_to_what_to_do(site: Site, window: Any) -> None:
+    """Critical ones first, with since when; the runbook opens in the page; what is over is folded away."""
+    page = show(window, site)
+    alerts = page.locator("main > section").first.locator(".note")
+    assert "Critical: A run failed without books" in alerts.first.text_content()
+    assert "ago)" in alerts.first.text_content()
+    text = page.text_content("main > section")
+    for told in ("UPLOADS_STUCK", "DEAD_LETTERS", "ROWS_HELD"):
+        assert told in text
+    page.get_by_text("1 alert over in the last 7 days").click()
+    assert page.get_by_role("rowheader", name=f"A run is late ({DAG})").count() == 1
+    alerts.filter(has_text="ROWS_HELD").get_by_role("link", name="What to do").click()
+    page.wait_for_selector("article h2")
+    assert page.text_content("article h2") == "Rows held"
+    page.get_by_role("link", name="rejected rows").click()
+    page.wait_for_selector("article h2:has-text('rejected')")
+
+
+def test_archives_have_books_of_their_own(site: Site, window: Any) -> None:
+    """Asked, archived and refused SKUs; those that wait; and what the stores have to do."""
+    page = show(window, site, f"?run={site.deployment.run_id(f'n{NIGHTS - 1}')}")
+    books = page.locator("section").filter(has_text="Archives, in SKUs")
+    heads, cells = (books.locator(f"{part} th, {part} td").all_text_contents() for part in ("thead", "tbody"))
+    line = dict(zip(heads, cells, strict=True))
+    assert (line["Due"], line["Archived"], line["Refused"]) == ("2", "1", "1")
+    with page.expect_download() as caught:
+        page.get_by_text("What stores must do before an archive (CSV)").click()
+    assert "off the shelf" in Path(caught.value.path()).read_text("utf-8-sig")
+    page = show(window, site, f"?run={run_name(RUN)}")
+    assert "1 SKU absent from 1" in page.text_content("main")
+
+
+def test_a_sku_that_leaves(site: Site, window: Any) -> None:
+    """Since when no source has it, when it is archived, and that the store acts when Amazon refuses."""
+    page = show(window, site, "?view=sku&sku=SKU-11")
+    assert "1 of 2 complete runs have missed it. After 1 more" in page.text_content("main")
+    page = show(window, site, f"?view=sku&sku=SKU-13&store={SEA}")
+    assert "Who acts: the store." in page.text_content("main")
+
+
 def test_runs_lead_to_their_books(site: Site, window: Any) -> None:
     """The list, its charts as tables, and the way to a run and back."""
     page = show(window, site, "?view=runs")
     assert page.locator("tbody tr").filter(has_text="Complete").count() >= NIGHTS
     page.get_by_text("Show as a table").first.click()
+    with page.expect_download() as caught:
+        page.get_by_role("link", name="Rejects (CSV)").first.click()
+    assert "BARCODE_" in Path(caught.value.path()).read_text("utf-8-sig")
+    page.get_by_role("link", name="Batches and reports").last.click()
+    page.wait_for_selector("text=Amazon said")
+    with page.expect_download() as caught:
+        page.get_by_role("link", name="JSON").first.click()
+    assert "ingestionId" in Path(caught.value.path()).read_text("utf-8")
+    page.go_back()
     page.get_by_role("link", name="Books", exact=True).last.click()
     page.wait_for_selector("text=Books of")
     assert "run=" in page.url
@@ -200,6 +270,7 @@ def test_stuck_and_held_shows_all_that_waits(site: Site, window: Any) -> None:
     for told in (
         "Uploads that wait",
         "GUARD_CHANGED",
+        "Held rows by how long they have been held",
         "Suspended rows",
         "release_held_changes",
         "redrive_dead_letters",
@@ -246,7 +317,7 @@ def test_the_keyboard_reaches_everything(site: Site, window: Any) -> None:
 
 @pytest.mark.parametrize("width", [1360, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", LOOKS)
 def test_nothing_serious_for_axe(site: Site, view: str, scheme: str, width: int) -> None:
     """No serious or critical finding, in both themes, on a desk and on a phone; and nothing is cut off."""
     from axe_playwright_python.sync_playwright import Axe
@@ -254,8 +325,7 @@ def test_nothing_serious_for_axe(site: Site, view: str, scheme: str, width: int)
     context = site.context(scheme)
     page = context.new_page()
     page.set_viewport_size({"width": width, "height": 900})
-    more = {"sku": f"&sku=SKU-3&store={PDX}", "tonight": f"&run={run_name(RUN)}"}.get(view, "")
-    show(page, site, f"?view={view}{more}")
+    show(page, site, LOOKS[view])
     for summary in page.locator("details > summary").all():
         summary.click()
     page.wait_for_timeout(300)

@@ -74,6 +74,13 @@ def why(sku: Key, store: Key = "") -> JSONResponse:
     return JSONResponse(view(reader(), sku, store))
 
 
+def runbook(page: Name) -> JSONResponse:
+    """Return a runbook."""
+    from catalog_sync.views import runbooks
+
+    return JSONResponse(runbooks.runbook(page))
+
+
 def refused_csv(name: Name, code: Code = "") -> Response:
     """Return the rejected and refused rows of a run as CSV."""
     from catalog_sync.views import downloads
@@ -131,6 +138,7 @@ ROUTES: dict[str, Callable[..., Response]] = {
     "/data/refused": refused,
     "/data/stuck": stuck,
     "/data/why": why,
+    "/data/runbook": runbook,
     "/download/refused.csv": refused_csv,
     "/download/changes.csv": changes_csv,
     "/download/leaving.csv": leaving_csv,

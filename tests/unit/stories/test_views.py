@@ -5,15 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.unit.stories.world import World, row
 
 from catalog_sync import overview
+from catalog_sync.alerts.book import AlertBook, Finding
+from catalog_sync.alerts.kinds import Kind as AlertKind
+from catalog_sync.doubt import attempts_of
 from catalog_sync.lookup import NotFound, named
+from catalog_sync.pace import pace
 from catalog_sync.run import Kind, Run
-from catalog_sync.views import downloads
+from catalog_sync.views import downloads, runbooks
+from catalog_sync.views.alerts import alerts
 from catalog_sync.views.refused import refused
 from catalog_sync.views.runs import batches, one, runs
 from catalog_sync.views.stuck import stuck
@@ -63,7 +69,9 @@ def test_a_run_from_its_first_minute_to_its_books(world: World, reader: Run) -> 
     assert (seen["pace"]["batches"]["waiting"], seen["pace"]["rows_done"]) == (1, 0)
     job.upload()
     seen = one(reader)
-    assert (seen["pace"]["batches"]["accepted"], seen["pace"]["busiest"]) == (1, 1)
+    assert (seen["pace"]["batches"]["accepted"], seen["pace"]["busiest"], seen["rate"]) == (1, 1, 10)
+    [(minute, uploads, busiest)] = seen["pace"]["minutes"]
+    assert (minute % 60, uploads, busiest) == (0, 1, 1)
     made = job.end()
     seen = one(reader)
     assert (seen["live"], seen["record"]["state"], seen["files"]["rejects"]) == (False, "complete", True)
@@ -156,11 +164,83 @@ def test_what_waits(world: World, reader: Run) -> None:
     seen = stuck(reader)
     assert [(kind["code"], kind["action"], kind["rows"]) for kind in seen["held"]] == [("GUARD_CHANGED", "changed", 5)]
     assert {line["store_id"] for line in seen["held_rows"]} == {PDX}
+    assert seen["held_ages"] == {"edges": [1, 2, 3, 7, 14, 30], "rows": {"GUARD_CHANGED": [5, 0, 0, 0, 0, 0, 0]}}
     assert [(kind["rows"], kind["stores"]) for kind in seen["suspended"]] == [(2, 2)]
     assert {line["item_sku"] for line in seen["suspended_rows"]} == {"SKU-1"}
     assert seen["suspended_rows"][0]["times"] == 1
     assert (seen["of_run"]["run_id"], seen["breaker"], seen["dead_letters"]["waiting"]) == ("n2", "", 0)
     assert json.dumps(seen)
+
+
+def test_held_rows_grow_older(world: World, reader: Run) -> None:
+    """Each row keeps its age from night to night; those that were held first are in an older bar."""
+    world.changes = {"guards": {"store": {"changed": {"percent": 10, "min_rows": 1}}}}
+    world.night("n1", ROWS)
+    for night, last in (("n2", 2), ("n3", 4), ("n4", 4)):
+        world.wait(24)
+        world.night(night, [{**r, "descr": "B"} if int(r["item_no"][4:]) < last else r for r in ROWS])
+    assert stuck(reader)["held_ages"]["rows"] == {"GUARD_CHANGED": [0, 4, 4, 0, 0, 0, 0]}
+    world.wait(24 * 40)
+    assert stuck(reader)["held_ages"]["rows"] == {"GUARD_CHANGED": [0, 0, 0, 0, 0, 0, 8]}
+
+
+def test_alerts_that_are_open(world: World, reader: Run) -> None:
+    """Critical ones first, each with what to do, also before any run; what is over stands apart."""
+    assert alerts(reader)["open"] == []
+    book = AlertBook.of(reader)
+    book.raise_(Finding(AlertKind.DEAD_LETTERS, "3 messages lie there"))
+    book.over(AlertKind.DEAD_LETTERS)
+    book.raise_(Finding(AlertKind.SOURCE_STALE, "erp is old", "erp", world.clock.time() - 3600))
+    book.raise_(Finding(AlertKind.FORBIDDEN, "Amazon refuses us"))
+    book.silence("SOURCE_STALE#erp", world.clock.time() + 60, "ana", "known")
+    seen = alerts(reader)
+    assert [(one["name"], one["severity"], one["silent"]) for one in seen["open"]] == [
+        ("FORBIDDEN", "critical", False), ("SOURCE_STALE#erp", "warning", True),
+    ]  # fmt: skip
+    assert (seen["open"][1]["since"], seen["now"]) == (world.clock.time() - 3600, world.clock.time())
+    assert [one["name"] for one in seen["recent"]] == ["DEAD_LETTERS"]
+    for alert in seen["open"]:
+        assert alert["runbook"].endswith(f"/{alert['page']}")
+        assert runbooks.runbook(alert["page"])["text"].startswith("# ")
+    assert json.dumps(seen)
+
+
+@pytest.mark.parametrize("page", ["", "..", "../alerts.md", "rows-held", "/etc/passwd", "*.md"])
+def test_only_runbooks_are_shown_as_such(page: str) -> None:
+    """A name is looked up among the pages and never becomes a path."""
+    with pytest.raises(NotFound, match="There is no runbook"):
+        runbooks.runbook(page)
+
+
+def test_archives_have_books_of_their_own(world: World, reader: Run) -> None:
+    """Waiting, then planned, then archived or refused; what leaves, and what stores must do, can be taken away."""
+    world.changes = {"archive": {"after": 2}, "guards": {"source": {"percent": 60, "min_rows": 3}}}
+    world.retailer(SEA, PDX)
+    world.night("n1", ROWS)
+    world.wait(24)
+    world.night("n2", ROWS[4:])
+    seen = one(reader)
+    assert (seen["archives"], seen["leaving"]) == ({}, {"waiting": {"1": 2}, "after": 2})
+    assert (seen["files"]["leaving"], seen["files"]["tasks"]) == (True, False)
+    world.wait(24)
+    world.faults(planogram=["SKU-0"])
+    job = world.job("n3").read()
+    job.plan()
+    assert one(reader)["archives"] == {"due": 2, "planned": 2}
+    job.upload()
+    job.end()
+    seen = one(reader)
+    assert seen["archives"] == {"due": 2, "planned": 2, "asked": 2, "archived": 1, "refused": 1}
+    assert runs(reader)["runs"][0]["archives"] == seen["archives"]
+    found = lines(b"".join(downloads.leaving_csv(reader, "n3")))
+    assert {(line["item_sku"], line["why"], line["runs_missed"]) for line in found} == {
+        ("SKU-0", "to archive", "2"), ("SKU-1", "to archive", "2"),
+    }  # fmt: skip
+    assert seen["files"]["tasks"]
+    assert {line["store_id"] for line in lines(downloads.tasks_csv(reader, "n3"))} == {SEA, PDX}
+    for none in (downloads.leaving_csv, downloads.tasks_csv):
+        with pytest.raises(NotFound):
+            none(reader, "n1")
 
 
 def test_a_queue_that_cannot_be_asked_hides_nothing_else(world: World, reader: Run) -> None:
@@ -206,7 +286,7 @@ def test_looking_writes_nothing(world: World, reader: Run) -> None:
         return files, {key: dict(item) for key, item in world.ledger.items.items()}
 
     before = everything()
-    for view in (one, runs, refused, stuck, batches):
+    for view in (one, runs, refused, stuck, batches, alerts):
         view(reader)
     list(downloads.refused_csv(reader, ""))
     assert everything() == before
@@ -223,3 +303,12 @@ def test_pace_of_batches_that_were_sent_again(world: World, reader: Run) -> None
     assert pace["batches"]["failed"] == 1
     assert made["total"]["failed"] == 4
     assert pace["requests"] >= 3
+
+
+def test_pace_of_each_minute(world: World, reader: Run) -> None:
+    """Uploads by minute, and the most that any second of it had."""
+    world.night("n1", ROWS)
+    [attempt] = attempts_of(reader).of_run("n1")
+    starts = (120.0, 120.4, 120.99, 170.0, 181.0, 181.9)
+    told = pace([replace(attempt, sent_at=at) for at in starts], 6, 60)
+    assert (told["minutes"], told["busiest"]) == ([[120, 4, 3], [180, 2, 2]], 3)

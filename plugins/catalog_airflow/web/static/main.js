@@ -4,12 +4,15 @@ import { h, note } from "./dom.js";
 import { time } from "./format.js";
 import { follow } from "./theme.js";
 import * as refused from "./views/refused.js";
+import * as runbook from "./views/runbook.js";
 import * as runs from "./views/runs.js";
 import * as sku from "./views/sku.js";
 import * as stuck from "./views/stuck.js";
 import * as tonight from "./views/tonight.js";
 
-const VIEWS = { tonight, runs, refused, stuck, sku };
+const VIEWS = { tonight, runs, refused, stuck, sku, runbook };
+// Opened from others only.
+const WITHOUT_TAB = ["runbook"];
 // Seconds between two looks: while something is at work, and otherwise.
 const LIVE = 5, STILL = 60;
 
@@ -114,7 +117,7 @@ function keep(draw) {
 
 function wait(live, mine) {
   const { name } = asked();
-  if (name === "sku") return; // typed questions are not asked again by themselves
+  if (name === "sku" || name === "runbook") return; // what was typed, or is read, is not asked again by itself
   timer = setTimeout(() => {
     if (mine !== turn) return;
     if (document.hidden) wait(live, mine);
@@ -122,7 +125,7 @@ function wait(live, mine) {
   }, 1000 * (live ? LIVE : STILL));
 }
 
-document.getElementById("tabs").append(...Object.entries(VIEWS).map(([name, view]) => {
+document.getElementById("tabs").append(...Object.entries(VIEWS).filter(([name]) => !WITHOUT_TAB.includes(name)).map(([name, view]) => {
   const tab = link(view.TITLE, name);
   tab.dataset.view = name;
   return h("li", {}, tab);

@@ -1,7 +1,8 @@
 // What several views show alike.
 import { badge, h } from "./dom.js";
 import { number, title, words } from "./format.js";
-import { airflow } from "./theme.js";
+import { link } from "./main.js";
+import { airflow, elsewhere } from "./theme.js";
 
 const STATES = { complete: ["Complete", "ok"], incomplete: ["Incomplete", "warn"], unbalanced: ["Does not balance", "bad"] };
 // A run without books is taken for dead after this many seconds (the DAG's own time limit is 20 hours).
@@ -27,6 +28,9 @@ export function inAirflow(origin, text = "Open in Airflow") {
 }
 
 export const dagLink = (dag, text = dag) => airflow(`/dags/${encodeURIComponent(dag)}`, text);
+
+// A runbook: where the deployment publishes them, else here.
+export const runbook = (address, page, text) => (/^https?:/.test(address) ? elsewhere(address, text) : link(text, "runbook", { page }));
 
 export function columns(names) {
   return names.map((name) => ({ title: title(name), number: true, of: (row) => number(row[name] ?? 0) }));

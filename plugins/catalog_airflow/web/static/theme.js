@@ -45,20 +45,31 @@ export function follow(changed) {
 }
 
 // Airflow frames this page in a sandbox that may neither open windows nor leave its frame: an anchor outside may.
-export function airflow(href, text) {
+function leading(href, text, target) {
   const link = document.createElement("a");
-  link.href = BASE + href;
+  link.href = href;
   link.textContent = text;
-  link.className = "airflow";
   link.addEventListener("click", (event) => {
     const frame = outside();
     if (!frame || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     const anchor = window.parent.document.createElement("a");
     anchor.href = link.getAttribute("href");
+    anchor.target = target;
+    anchor.rel = "noopener noreferrer";
     window.parent.document.body.append(anchor);
     anchor.click();
     anchor.remove();
   });
   return link;
 }
+
+// A page of Airflow.
+export function airflow(href, text) {
+  const link = leading(BASE + href, text, "");
+  link.className = "airflow";
+  return link;
+}
+
+// A page of somebody else's, in a window of its own.
+export const elsewhere = (href, text) => leading(href, text, "_blank");

@@ -2,7 +2,7 @@
 import { chart, TONES } from "../charts.js";
 import { card, empty, h, longTable } from "../dom.js";
 import { day, duration, number, time } from "../format.js";
-import { get, go, link } from "../main.js";
+import { download, get, go, link } from "../main.js";
 import { inAirflow, kindOf, stateBadge } from "../parts.js";
 
 export const TITLE = "Runs";
@@ -39,8 +39,23 @@ function list(runs, kind, now, more) {
       { title: "Kind", of: kindOf },
       { title: "Took", number: true, of: (one) => (one.ended_at ? duration(one.ended_at - one.started_at) : "–") },
       count("read", "Read"), count("rejected", "Rejected"), count("held", "Held"), count("sent", "Sent"), count("acknowledged", "Acknowledged"), count("refused", "Refused"),
+      { title: "Archived", number: true, of: (one) => number(one.archives?.archived || 0), hide: !runs.some((one) => one.archives?.archived) },
       { title: "What was missing", of: (one) => [...(one.problems || []), ...(one.alarms || [])].join(" · "), class: "long" },
-      { title: "", of: (one) => h("span", { class: "nowrap" }, link("Books", "tonight", { run: one.run_id }), " · ", link("Refused", "refused", { run: one.run_id }), one.origin ? [" · ", inAirflow(one.origin, "Airflow")] : "") },
+      { title: "Look at", of: links, class: "links" },
     ], runs, { empty: "No run of this kind." }),
     more ? h("p", { class: "muted" }, "Older runs stand in the lake: python -m catalog_sync runs --limit.") : null);
+}
+
+function links(one) {
+  const run = { run: one.run_id };
+  const name = { name: one.run_id };
+  const found = [
+    link("Books", "tonight", run),
+    one.batches && link("Batches and reports", "tonight", { ...run, show: "uploads" }),
+    (one.total?.refused || Object.keys(one.rejected || {}).length) && link("Refused", "refused", run),
+    Object.keys(one.rejected || {}).length && h("a", { href: download("download/refused.csv", name), download: "" }, "Rejects (CSV)"),
+    one.plan_number !== undefined && one.plan_number !== null && h("a", { href: download("download/plan.md", name), download: "" }, "Plan"),
+    one.origin && inAirflow(one.origin, "Airflow"),
+  ].filter(Boolean);
+  return found.map((each, index) => [index ? " · " : "", h("span", { class: "nowrap" }, each)]);
 }

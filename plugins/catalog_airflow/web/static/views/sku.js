@@ -1,12 +1,12 @@
 // SKU: why is this item, or is it not, at Amazon?
 import { badge, card, details, empty, h, longTable, note, table } from "../dom.js";
-import { duration, number, time, title, words } from "../format.js";
+import { counted, duration, number, time, title, words } from "../format.js";
 import { download, get, go, link } from "../main.js";
 import { inAirflow, store } from "../parts.js";
 
 export const TITLE = "SKU";
 
-const TONES = { in_step: "ok", due: "info", sent: "info", under_way: "info", in_doubt: "info", held: "held", archived: "plain", absent: "plain", left: "warn", suspended: "warn", rejected: "warn", refused: "bad", overdue: "bad", failed: "bad", unknown: "warn", unsent: "bad" };
+const TONES = { in_step: "ok", due: "info", sent: "info", under_way: "info", in_doubt: "info", held: "held", archived: "plain", absent: "plain", left: "warn", leaving: "info", archive_refused: "bad", suspended: "warn", rejected: "warn", refused: "bad", overdue: "bad", failed: "bad", unknown: "warn", unsent: "bad" };
 
 export async function show(query) {
   const asked = { sku: (query.get("sku") || "").trim(), store: (query.get("store") || "").trim() };
@@ -30,7 +30,15 @@ function answer(story) {
   if (!story.stores.length) {
     return [note("warn", `Nothing is known of ${story.sku} in any store`, h("p", {}, "Look at the spelling. If the source has it, name the store, too: rows that were never sent are found by their store.")), run, events(story)];
   }
-  return [h("h2", {}, story.sku, story.asked_store ? ` in ${story.asked_store}` : ""), run, ...story.stores.map((one) => place(story, one)), events(story)];
+  return [h("h2", {}, story.sku, story.asked_store ? ` in ${story.asked_store}` : ""), run, absence(story.absent), ...story.stores.map((one) => place(story, one)), events(story)];
+}
+
+function absence(absent) {
+  if (!absent) return null;
+  const { runs_missed: missed, after, left } = absent;
+  return note("info", "No source has it, in any store",
+    h("p", {}, "Since ", time(absent.since), " (", link("the first run that missed it", "tonight", { run: absent.first_run }), `): ${number(missed)} of ${counted(after, "complete run")} have missed it. `,
+      left ? `After ${counted(left, "more complete run")} without it, it is archived.` : "It is due to be archived."));
 }
 
 function place(story, one) {
@@ -48,7 +56,7 @@ function way(one) {
     step("Source", steps.source.length ? "" : "no source has it in this run", steps.source.map((row) => fields(row))),
     step("Contract", steps.rejects.length ? "rejected" : steps.repairs.length ? "repaired" : steps.source.length ? "passed" : "–", [...lines("Rejected", steps.rejects), ...repairs(steps.repairs), ...lines("Warned", steps.warnings)]),
     step("Compared with Amazon", steps.candidate.action ? words(steps.candidate.action) : steps.source.length && !steps.rejects.length ? "unchanged, or not due" : "–", steps.candidate.hold ? [h("p", {}, "Held: ", h("code", {}, steps.candidate.hold))] : []),
-    step("Plan", steps.batch ? `batch ${number(steps.batch.number)}, position ${number(steps.batch.position)}` : "not in a batch", []),
+    step("Plan", steps.batch ? `${steps.batch.archive ? "archive, " : ""}batch ${number(steps.batch.number)}, position ${number(steps.batch.position)}` : "not in a batch", []),
     step("Requests", steps.attempts.length ? "" : "none", steps.attempts.map(request)),
     step("Amazon has", one.acknowledged ? words(one.acknowledged.state.toLowerCase()) : "nothing that it acknowledged to us", [now(one)]),
   ];

@@ -1,4 +1,5 @@
 // Stuck and held: what waits, for whom, since when.
+import { chart, SERIES } from "../charts.js";
 import { badge, card, details, empty, h, kpi, kpis, longTable, note, table } from "../dom.js";
 import { ago, counted, duration, number, time, title } from "../format.js";
 import { get, link } from "../main.js";
@@ -21,8 +22,8 @@ export async function show() {
         kpi("Dead letters", dead === null ? "?" : number(dead), dead === null ? "the queue cannot be asked" : "in the dead-letter queue", dead ? "warn" : dead === null ? "" : "ok"),
         kpi("Circuit breaker", seen.breaker ? "Open" : "Closed", seen.breaker ? "nobody calls Amazon" : "requests go out", seen.breaker ? "bad" : "ok"),
         kpi("Notices", seen.unsubscribed_since ? "None" : "Subscribed", seen.unsubscribed_since ? "results come by polling" : "", seen.unsubscribed_since ? "bad" : "ok")),
-      seen.breaker ? note("bad", "The circuit breaker is open", h("p", {}, `${title(seen.breaker)}.`)) : null,
-      seen.unsubscribed_since ? note("bad", "The queue is not subscribed", h("p", {}, "Since ", time(seen.unsubscribed_since), ". Results come by polling only; the runbook is docs/runbooks/unsubscribed.md.")) : null,
+      seen.breaker ? note("bad", "The circuit breaker is open", h("p", {}, `${title(seen.breaker)}. `, link("What to do", "runbook", { page: "breaker-open.md" }))) : null,
+      seen.unsubscribed_since ? note("bad", "The queue is not subscribed", h("p", {}, "Since ", time(seen.unsubscribed_since), ". Results come by polling only. ", link("What to do", "runbook", { page: "unsubscribed.md" }))) : null,
       seen.sending ? note("info", "A run is sending", h("p", {}, link(seen.sending, "tonight", { run: seen.sending }))) : null,
       uploads(seen), heldRows(seen), suspendedRows(seen), letters(seen),
     ],
@@ -61,7 +62,17 @@ function heldRows(seen) {
       { title: "Stores", number: true, of: (one) => number(one.stores) },
       { title: "Oldest", of: (one) => [time(one.since), ` (${ago(one.since, seen.now)})`] },
     ], seen.held),
+    ages(seen.held_ages),
     details("The longest held", longTable("The longest held rows", [place, sku, { title: "Action", of: (one) => title(one.action) }, { title: "Guard", of: (one) => h("code", {}, one.code) }, { title: "Held", of: (one) => [time(one.first_held_at), ` (${ago(one.first_held_at, seen.now)})`] }], seen.held_rows)));
+}
+
+const days = (number_) => `${number_} ${number_ === 1 ? "day" : "days"}`;
+
+function ages({ edges, rows }) {
+  const guards = Object.entries(rows);
+  if (!guards.length) return null;
+  const labels = [...edges.map((edge) => `up to ${days(edge)}`), `over ${days(edges.at(-1))}`];
+  return chart("Held rows by how long they have been held, by guard", labels, guards.map(([code, counts], index) => ({ label: code, tone: SERIES[index % SERIES.length], data: counts, stack: "guards" })), { stacked: true, y: "rows" });
 }
 
 function suspendedRows(seen) {
@@ -82,6 +93,6 @@ function letters(seen) {
   const lines = Object.entries(reasons);
   if (!waiting && !lines.length) return card("Dead letters", empty("No dead letters", "Every message of the queue was understood."));
   return card("Dead letters",
-    h("p", {}, waiting === null ? "The dead-letter queue cannot be asked; the API server's log says why." : `About ${counted(waiting, "message")} in the dead-letter queue. `, dagLink("redrive_dead_letters"), " shows them, as a dry run, and sends them back. The runbook is docs/runbooks/dead-letters.md."),
+    h("p", {}, waiting === null ? "The dead-letter queue cannot be asked; the API server's log says why." : `About ${counted(waiting, "message")} in the dead-letter queue. `, dagLink("redrive_dead_letters"), " shows them, as a dry run, and sends them back. ", link("What to do", "runbook", { page: "dead-letters.md" })),
     lines.length ? table("Dead letters of the last runs by reason", [{ title: "Reason", of: ([why]) => h("code", {}, why), head: true }, { title: "Messages", number: true, of: ([, count]) => number(count) }], lines) : null);
 }

@@ -1,27 +1,56 @@
 // Tonight: did it work, for every store; and while it runs, how far it is.
 import { chart } from "../charts.js";
-import { badge, card, details, h, kpi, kpis, longTable, note } from "../dom.js";
+import { badge, card, details, h, kpi, kpis, longTable, note, table } from "../dom.js";
 import { ago, clock, counted, duration, number, percent, time, title, words } from "../format.js";
 import { download, get, link } from "../main.js";
-import { columns, inAirflow, kindOf, stateBadge, stateOf, store } from "../parts.js";
+import { columns, inAirflow, kindOf, runbook, stateBadge, stateOf, store } from "../parts.js";
 
 export const TITLE = "Tonight";
 
 const COLUMNS = ["read", "out_of_scope", "merged_away", "collapsed", "rejected", "unchanged", "suspended", "in_doubt", "held", "planned", "sent", "unsent", "acknowledged", "refused", "failed", "unknown"];
-const PHASES = { waiting: "--quiet", sending: "--s1", accepted: "--s2", in_queue: "--s3", in_progress: "--s4", reported: "--s5", acknowledged: "--ok", failed: "--bad", unknown: "--warn" };
+const ARCHIVES = ["due", "suspended", "in_doubt", "held", "planned", "asked", "unsent", "archived", "refused", "failed", "unknown"];
 const NAMED = { acknowledged: "settled", reported: "reported, not settled" };
 // Hours after which a night is missing.
 const MISSING = 26;
 
 export async function show(query) {
   const asked = { name: query.get("run") || "", dag: query.get("dag") || "", dag_run: query.get("dag_run") || "" };
-  const seen = await get("data/run", asked);
   const newest = !asked.name && !asked.dag_run;
+  const [told, seen] = await Promise.all([newest ? get("data/alerts") : null, get("data/run", asked).catch(missing)]);
+  const alarms = told ? alerts(told) : null;
+  if (seen.missing) return { live: false, content: [alarms, note("info", "Nothing to show yet", h("p", {}, seen.missing))] };
   return {
     live: seen.live && stateOf(seen.record, seen.now)[0] === "Running",
-    content: [head(seen, newest), ...warnings(seen, newest), figures(seen), progress(seen), pictures(seen), stores(seen), more(seen)],
+    content: [alarms, head(seen, newest), ...warnings(seen, newest), figures(seen), progress(seen), pictures(seen), archives(seen), stores(seen), more(seen, query.get("show") === "uploads")],
   };
 }
+
+// Alerts are shown before the first run, too.
+function missing(error) {
+  if (error.status !== 404) throw error;
+  return { missing: error.message };
+}
+
+function alerts({ open, recent, silences, now }) {
+  const over = recent.length ? details(`${counted(recent.length, "alert")} over in the last 7 days`, table("Alerts that are over", OVER, recent)) : null;
+  const silent = silences.map((one) => h("p", { class: "muted" }, `Silent until `, time(one.until), `: ${one.name}, by ${one.by}${one.reason ? ` (${one.reason})` : ""}`));
+  if (!open.length) return h("section", { class: "alerts quiet-alerts" }, h("p", {}, badge("No alert is open", "ok")), silent, over);
+  return h("section", { class: "alerts", "aria-label": "Open alerts" }, open.map((one) => alert(one, now)), silent, over);
+}
+
+function alert(one, now) {
+  const [tone, name] = one.severity === "critical" ? ["bad", "Critical"] : ["warn", "Warning"];
+  return note(tone, `${name}: ${one.title}${one.subject ? ` (${one.subject})` : ""}`,
+    h("p", {}, one.what),
+    h("p", {}, "Since ", time(one.since), ` (${ago(one.since, now)})`, one.silent ? ", silent" : "", " · ", runbook(one.runbook, one.page, "What to do"), " · ", h("code", {}, one.name)));
+}
+
+const OVER = [
+  { title: "Alert", of: (one) => `${one.title}${one.subject ? ` (${one.subject})` : ""}`, head: true },
+  { title: "Since", of: (one) => time(one.since) },
+  { title: "Until", of: (one) => time(one.recovered_at) },
+  { title: "What", of: (one) => one.what, class: "long" },
+];
 
 function head({ record, now, live, total, stores: lines }, newest) {
   const began = ["Began ", time(record.started_at), ` (${ago(record.started_at, now)})`];
@@ -59,7 +88,7 @@ function warnings({ problems, alarms, waits, guards, held, record, now, schedule
 
 const list = (texts) => h("ul", {}, texts.map((text) => h("li", {}, text)));
 
-function figures({ total, pace }) {
+function figures({ total, pace, rate }) {
   const { took } = pace;
   const get = (name) => total[name] || 0;
   return kpis(
@@ -72,7 +101,7 @@ function figures({ total, pace }) {
     kpi("Held", number(get("held")), "by guards", get("held") ? "held" : ""),
     kpi("Missing", number(get("unsent") + get("failed") + get("unknown")), "unsent, failed, unknown", get("unsent") + get("failed") + get("unknown") ? "warn" : ""),
     kpi("Amazon took", took.p50 === null ? "–" : duration(took.p50), took.p95 === null ? "median" : `median; 95 % within ${duration(took.p95)}`),
-    kpi("Requests", number(pace.requests), `busiest second ${number(pace.busiest)} of 10; ${counted(pace.polls, "status call")}`));
+    kpi("Requests", number(pace.requests), `busiest second ${number(pace.busiest)} of ${number(rate)}; ${counted(pace.polls, "status call")}`));
 }
 
 function progress({ pace, live }) {
@@ -95,17 +124,19 @@ function segment(phase, share) {
   return part;
 }
 
-function pictures({ pace }) {
+function pictures({ pace, rate }) {
   if (!pace.requests) return null;
   const edges = pace.took.edges;
   const labels = [...edges.map((edge) => `≤ ${duration(edge)}`), `> ${duration(edges.at(-1))}`];
   const last = pace.took.bars.reduce((found, rows, index) => (rows ? index : found), 0);
-  const minutes = filled(pace.minutes);
+  const times = filled(pace.minutes);
   const took = pace.took.p50 === null ? null : chart("How long Amazon took, from sending to its end, in batches", labels.slice(0, last + 1),
     [{ label: "batches", tone: "--ok", data: pace.took.bars.slice(0, last + 1) }]);
   return h("div", { class: "pair" },
-    card("Requests", chart(`Upload requests a minute; the limit is 600. The busiest second had ${pace.busiest} of 10.`, minutes.map(([minute]) => clock(minute)),
-      [{ label: "uploads", tone: "--s1", data: minutes.map(([, uploads]) => uploads) }])),
+    card("Requests against the limit", chart("Requests a second that send, on average and in the busiest second; status calls come besides", times.map((one) => clock(one.at)), [
+      { label: "on average", tone: "--s1", data: times.map((one) => Math.round((100 * one.uploads) / one.seconds) / 100) },
+      { label: "busiest second", tone: "--s2", data: times.map((one) => one.busiest), type: "line" },
+    ], { limit: { label: "limit", value: rate }, y: "requests a second" })),
     took ? card("Time to acknowledged", took) : null);
 }
 
@@ -113,13 +144,26 @@ function pictures({ pace }) {
 function filled(minutes) {
   const [first, last] = [minutes[0][0], minutes.at(-1)[0]];
   const step = Math.max(1, Math.ceil((last - first) / 60 / 120)) * 60;
-  const bars = new Map();
-  for (let at = first; at <= last; at += step) bars.set(at, 0);
-  for (const [minute, uploads] of minutes) {
-    const at = first + Math.floor((minute - first) / step) * step;
-    bars.set(at, bars.get(at) + uploads);
+  const bars = [];
+  for (let at = first; at <= last; at += step) bars.push({ at, seconds: step, uploads: 0, busiest: 0 });
+  for (const [minute, uploads, busiest] of minutes) {
+    const bar = bars[Math.floor((minute - first) / step)];
+    bar.uploads += uploads;
+    bar.busiest = Math.max(bar.busiest, busiest);
   }
-  return [...bars];
+  return bars;
+}
+
+// SKUs, not rows: Amazon archives in every store or in none.
+function archives({ archives: line, leaving }) {
+  const waiting = Object.entries(leaving.waiting || {});
+  if (!line.due && !waiting.length) return null;
+  const shown = ARCHIVES.filter((column) => column === "due" || line[column]);
+  const runs = waiting.map(([missed, skus]) => `${counted(skus, "SKU")} absent from ${missed}`).join(", ");
+  return card("Archives, in SKUs",
+    line.due ? table("The books of archives", columns(shown), [line]) : null,
+    waiting.length ? h("p", {}, `Waiting, until ${leaving.after} complete runs have missed them: ${runs}.`) : null,
+    leaving.why_not ? h("p", { class: "muted" }, `This run does not count who is absent: ${leaving.why_not}.`) : null);
 }
 
 function verdict(line) {
@@ -145,18 +189,24 @@ function stores({ stores: lines, total, live }) {
   return card(`Books of ${counted(rows.length, "store")}`, longTable("The books by store", heads, rows, { foot: { id: "All", all: true, ...total }, empty: "No store has been read yet." }, 100));
 }
 
-function more(seen) {
+function more(seen, unfolded) {
   const { record, files, remarks } = seen;
   const name = { name: record.run_id };
   const items = [
     files.plan && h("a", { href: download("download/plan.md", name), download: "" }, "The plan (Markdown)"),
     files.changes && h("a", { href: download("download/changes.csv", name), download: "" }, "Every change (CSV)"),
     (files.rejects || seen.total.refused) && h("a", { href: download("download/refused.csv", name), download: "" }, "Rejected and refused rows (CSV)"),
+    files.leaving && h("a", { href: download("download/leaving.csv", name), download: "" }, "SKUs that leave (CSV)"),
+    files.tasks && h("a", { href: download("download/tasks.csv", name), download: "" }, "What stores must do before an archive (CSV)"),
     (files.rejects || seen.total.refused) && link("Rejected and refused, by code", "refused", { run: record.run_id }),
   ].filter(Boolean);
   const box = h("div", {});
-  const batches = details("Uploads, one by one", box);
+  const batches = details("Uploads and reports, one by one", box);
   batches.addEventListener("toggle", () => batches.open && !box.childElementCount && uploads(box, record.run_id));
+  if (unfolded) {
+    batches.open = true;
+    requestAnimationFrame(() => batches.scrollIntoView({ block: "nearest" }));
+  }
   return card("More", remarks.length ? list(remarks) : null, items.length ? h("ul", { class: "links" }, items.map((item) => h("li", {}, item))) : null,
     seen.pace.requests ? batches : null);
 }
