@@ -98,18 +98,18 @@ class _Now:
 
     def of(self, store: str) -> _Now:
         """Return what they have of it in one store."""
-        mine = ([row for row in rows if row["store_id"] == store] for rows in self.tables())
-        return _Now(*mine, self.absent)
+        acknowledged, refusals, held = ([row for row in rows if row["store_id"] == store] for rows in self.tables())
+        return _Now(acknowledged, refusals, held, self.absent)
 
 
 def _now(run: Run, tables: Tables, sku: str, stores: list[str] | None) -> _Now:
     skus = pl.Series([sku])
-    columns: dict[str, list[str] | None] = {"acknowledged": list(_STANDING), "refusals": None, "held": None}
-    found = (
-        [_plain(row) for row in tables.read(name, stores or tables.sizes(name), wanted, skus=skus).to_dicts()]
-        for name, wanted in columns.items()
-    )
-    return _Now(*found, _absent(run, tables, skus))
+
+    def read(name: str, columns: list[str] | None = None) -> list[Row]:
+        rows = tables.read(name, stores or tables.sizes(name), columns, skus=skus)
+        return [_plain(row) for row in rows.to_dicts()]
+
+    return _Now(read("acknowledged", list(_STANDING)), read("refusals"), read("held"), _absent(run, tables, skus))
 
 
 def _absent(run: Run, tables: Tables, skus: pl.Series) -> Row | None:
