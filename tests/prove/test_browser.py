@@ -277,7 +277,7 @@ def test_stuck_and_held_shows_all_that_waits(site: Site, window: Any) -> None:
     ):
         assert told in text
     assert page.locator(".badge.bad").count() >= 1
-    page.get_by_text("The longest held").click()
+    page.get_by_text("The longest held", exact=True).click()
     page.locator("details a").first.click()
     page.wait_for_selector("text=Who acts")
 

@@ -67,5 +67,5 @@ export function kpi(title, value, hint = "", tone = "") {
 }
 
 export function kpis(...items) {
-  return h("dl", { class: "kpis" }, items);
+  return h("dl", { class: `kpis of-${items.length}` }, items);
 }

@@ -2,10 +2,10 @@
 import { h } from "./dom.js";
 
 const whole = new Intl.NumberFormat("en-US");
-const percentage = new Intl.NumberFormat("en-US", { style: "percent", maximumFractionDigits: 1 });
+const tenths = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
 
 export const number = (value) => (value === null || value === undefined ? "–" : whole.format(value));
-export const percent = (part, all) => (all ? percentage.format(part / all) : "–");
+export const percent = (part, all) => (all ? `${tenths.format((100 * part) / all)}\u00a0%` : "–");
 export const counted = (value, what, many = `${what}s`) => `${number(value)} ${value === 1 ? what : many}`;
 
 export function duration(seconds) {

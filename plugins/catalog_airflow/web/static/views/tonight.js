@@ -100,7 +100,7 @@ function figures({ total, pace, rate }) {
     kpi("Rejected", number(get("rejected")), "by the contract", get("rejected") ? "warn" : ""),
     kpi("Held", number(get("held")), "by guards", get("held") ? "held" : ""),
     kpi("Missing", number(get("unsent") + get("failed") + get("unknown")), "unsent, failed, unknown", get("unsent") + get("failed") + get("unknown") ? "warn" : ""),
-    kpi("Amazon took", took.p50 === null ? "–" : duration(took.p50), took.p95 === null ? "median" : `median; 95 % within ${duration(took.p95)}`),
+    kpi("Amazon took", took.p50 === null ? "–" : duration(took.p50), took.p95 === null ? "median" : `median; 95\u00a0% within ${duration(took.p95)}`),
     kpi("Requests", number(pace.requests), `busiest second ${number(pace.busiest)} of ${number(rate)}; ${counted(pace.polls, "status call")}`));
 }
 
