@@ -8,6 +8,8 @@ RUN pip install --no-cache-dir -r /opt/airflow/requirements.txt
 COPY --chown=airflow:0 include /opt/airflow/include
 COPY --chown=airflow:0 plugins /opt/airflow/plugins
 COPY --chown=airflow:0 dags /opt/airflow/dags
+# The Catalog page shows them.
+COPY --chown=airflow:0 docs/runbooks /opt/airflow/docs/runbooks
 
 # A named volume takes the owner of the folder that it is mounted on: here the UI's passwords are made at first start.
 RUN mkdir -p /opt/airflow/auth

@@ -6,10 +6,12 @@ A link that cannot be made is empty, and Airflow then shows none.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.configuration import conf
+
+from catalog_airflow.web import RUN_ROUTE
 
 if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
@@ -23,9 +25,10 @@ class CatalogPageLink(BaseOperatorLink):
     name = "Catalog page"
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address of the run's page in this Airflow."""
+        """Return the address of the page as a tab of the run, in this Airflow."""
         base = str(conf.get("api", "base_url", fallback="") or "")
-        return f"{base.rstrip('/')}/catalog/run?{urlencode({'dag': ti_key.dag_id, 'run': ti_key.run_id})}"
+        dag, run = quote(ti_key.dag_id, safe=""), quote(ti_key.run_id, safe="")
+        return f"{base.rstrip('/')}/dags/{dag}/runs/{run}/plugin/{RUN_ROUTE}"
 
 
 class LakeLink(BaseOperatorLink):

@@ -34,7 +34,8 @@ def test_the_page_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids are quoted; the address is that under which people open the UI."""
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com/team/")
     assert CatalogPageLink().get_link(object(), ti_key=KEY) == (
-        "https://airflow.example.com/team/catalog/run?dag=nightly_catalog_sync&run=manual__2026-11-23T02%3A30%3A00%2B00%3A00"
+        "https://airflow.example.com/team/dags/nightly_catalog_sync/runs/manual__2026-11-23T02%3A30%3A00%2B00%3A00"
+        "/plugin/catalog-run"
     )
 
 

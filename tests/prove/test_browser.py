@@ -13,12 +13,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.e2e.test_make_run import free_ports
 from tests.integration.conftest import STORES, Deployment, Services, row, services
 
+from catalog_airflow.links import CatalogPageLink
 from catalog_airflow.web import PREFIX, deployment
 from catalog_local.airflow import migrate
 from catalog_sync.alerts.evaluate import after_run, hourly, run_failed, run_late, run_succeeded
@@ -361,12 +363,12 @@ def test_it_is_at_home_in_airflow(site: Site, scheme: str) -> None:
     context.close()
 
 
-def test_it_is_a_tab_of_the_run(site: Site, window: Any) -> None:
-    """The tab on the Airflow run shows that run, whatever the run's id has in it."""
+def test_it_is_a_tab_of_the_run(site: Site, window: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tab on the Airflow run, to which its tasks link, shows that run, whatever the run's id has in it."""
     session = {"Authorization": f"Bearer {site.token}"}
     body = {"logical_date": None, "dag_run_id": RUN}
     made = window.request.post(f"{site.url}/api/v2/dags/{DAG}/dagRuns", headers=session, data=body)
     assert made.status == 200, made.text()
-    quoted = RUN.replace(":", "%3A").replace("+", "%2B")
-    window.goto(f"{site.url}/dags/{DAG}/runs/{quoted}/plugin/catalog-run")
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", site.url)
+    window.goto(CatalogPageLink().get_link(object(), ti_key=SimpleNamespace(dag_id=DAG, run_id=RUN)))
     window.frame_locator("iframe").get_by_text("started by admin").wait_for(timeout=60_000)

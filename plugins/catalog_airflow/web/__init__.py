@@ -24,6 +24,8 @@ class LazyApp:
 
 
 PREFIX = "/catalog"
+#: The tab of a run, as Airflow's UI calls it in addresses.
+RUN_ROUTE = "catalog-run"
 FASTAPI_APPS: list[dict[str, Any]] = [{"app": LazyApp(), "url_prefix": PREFIX, "name": "Catalog"}]
 #: Airflow fills in the placeholders, URL-encoded.
 EXTERNAL_VIEWS: list[dict[str, Any]] = [
@@ -40,6 +42,6 @@ EXTERNAL_VIEWS: list[dict[str, Any]] = [
         "name": "Catalog",
         "href": f"{PREFIX}/?dag={{DAG_ID}}&dag_run={{RUN_ID}}",
         "destination": "dag_run",
-        "url_route": "catalog-run",
+        "url_route": RUN_ROUTE,
     },
 ]
