@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: What has been counted of a run is kept under names that begin with these.
-_ROWS, _REJECTS, _RUNS = "rows.", "rejects.", "runs."
+_ROWS, _ARCHIVES, _REJECTS, _RUNS = "rows.", "archives.", "rejects.", "runs."
+#: What late archives are called, and the column of their books that this is.
+_LATE_ARCHIVES = {"archived": "archived", "archive_refused": "refused"}
 
 
 def announce(run: Run) -> None:
@@ -51,8 +53,10 @@ def count_late(stores: Mapping[str, Mapping[str, int]]) -> None:
     """Count what rows came to of which another run's books say that nothing is known (store → outcome → rows)."""
     for outcomes in stores.values():
         for outcome, rows in outcomes.items():
-            if outcome in COLUMNS:  # the SKUs of late archives have words of their own
+            if outcome in COLUMNS:
                 measures.ROWS.add(rows, outcome=outcome)
+            elif outcome in _LATE_ARCHIVES:
+                measures.ARCHIVES.add(rows, outcome=_LATE_ARCHIVES[outcome])
 
 
 def tell(run: Run, made: Mapping[str, Any]) -> None:
@@ -106,6 +110,8 @@ def _count(run: Run, made: Mapping[str, Any]) -> None:
         prefix, what = name.split(".", 1)
         if f"{prefix}." == _ROWS:
             measures.ROWS.add(count, outcome=what)
+        elif f"{prefix}." == _ARCHIVES:
+            measures.ARCHIVES.add(count, outcome=what)
         elif f"{prefix}." == _REJECTS:
             measures.REJECTS.add(count, code=what)
         else:
@@ -115,6 +121,8 @@ def _count(run: Run, made: Mapping[str, Any]) -> None:
 def _counts(made: Mapping[str, Any], first: bool) -> Tally[str]:
     """Return what there is to count, by name."""
     counts = Tally({f"{_ROWS}{column}": rows for column, rows in made["total"].items()})
+    # Books of an earlier version know no archives.
+    counts.update({f"{_ARCHIVES}{column}": skus for column, skus in made.get("archives", {}).items()})
     counts.update({f"{_REJECTS}{code}": rows for code, rows in made["rejected"].items()})
     if first:
         counts[f"{_RUNS}{made['state']}"] = 1

@@ -260,7 +260,7 @@ class _BatchSender:
             stop=enough,
             wait=pause,
             sleep=self.run.clock.sleep,
-            before_sleep=_count_retry,
+            before_sleep=self._count_retry,
             retry_error_callback=_last_result,
         )
         result: tuple[Attempt, Answer] = retrying(self._send_once, start, stop)
@@ -297,6 +297,10 @@ class _BatchSender:
     def _accepted(self, attempt: Attempt, answer: Answer) -> bool:
         return self.attempts.accepted(attempt, answer.ingestion_id, self.run.clock.time(), answer.latency)
 
+    def _count_retry(self, state: RetryCallState) -> None:
+        operation = "archive" if self.archives else "upload"
+        RETRIES.add(operation=operation, reason=_last_result(state)[1].verdict.value)
+
     def _end(self, attempt: Attempt, answer: Answer, state: State) -> None:
         self.attempts.ended(attempt, state, self.run.clock.time(), answer)
 
@@ -304,10 +308,6 @@ class _BatchSender:
 def _halves(start: int, stop: int) -> list[Range]:
     middle = (start + stop) // 2
     return [(start, middle), (middle, stop)] if start < middle else [(start, stop)]
-
-
-def _count_retry(state: RetryCallState) -> None:
-    RETRIES.add(operation="upload", reason=_last_result(state)[1].verdict.value)
 
 
 def _last_result(state: RetryCallState) -> Any:
