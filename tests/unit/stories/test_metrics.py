@@ -124,3 +124,30 @@ def test_a_ledger_that_fails_costs_the_metrics_only(world: World, sink: Sink, mo
     monkeypatch.setattr("catalog_sync.run_metrics._count", fails)
     assert job.account()["state"] == "complete"
     assert sink.of("rows") == {}
+
+
+def test_archives_are_counted_apart(world: World, sink: Sink) -> None:
+    """SKUs by column of their books, and a request that was repeated as one that archives; a late report, too."""
+    stores = ("SEA-001", "PDX-001")
+    world.changes = {"archive": {"after": 1, "apart": "0s"}, "guards": {"source": {"percent": 60, "min_rows": 3}}}
+    world.retailer(*stores)
+    rows = [row(n, store=store) for n in range(5) for store in stores]
+    world.night("n1", rows)
+    world.wait(24)
+    before = sink.of("rows")
+    world.faults("throttled")
+    books = world.night("n2", rows[2:])
+    assert sink.of("archives") == {"due": 1, "planned": 1, "asked": 1, "archived": 1}
+    assert books["archives"]["archived"] == 1
+    assert sink.of("retries") == {"archive.retry_later": 1}
+    added = {name: rows - before.get(name, 0) for name, rows in sink.of("rows").items()}
+    assert {name: rows for name, rows in added.items() if rows} == {"read": 8, "unchanged": 8}
+    world.wait(24)
+    world.faults("late", late_by=6 * 3600)
+    world.night("n3", rows[4:])
+    assert sink.of("archives") == {"due": 2, "planned": 2, "asked": 2, "archived": 1, "unknown": 1}
+    world.wait(6)
+    later = world.job("collect", Kind.COLLECT)
+    later.collect().settle()
+    later.account()
+    assert sink.of("archives")["archived"] == 2
