@@ -38,12 +38,10 @@ def render(story: Row, out: Console) -> None:
 
 def absence(absent: Row) -> str:
     """Return in a sentence since when no source has the item, and when it is archived."""
-    missed, left = absent["runs_missed"], absent["left"]
-    then = f"{left} more and it is archived" if left else "it is due to be archived"
-    return (
-        f"No source has it, in any store, since {when(absent['since'])}: {missed} of {absent['after']} complete runs "
-        f"have missed it, {then}"
-    )
+    missed, after = absent["runs_missed"], absent["after"]
+    then = f"it is archived after {after}" if absent["left"] else f"{after} were enough, so it is due to be archived"
+    runs = f"{missed} complete run{'' if missed == 1 else 's'} without it"
+    return f"No source has it, in any store, since {when(absent['since'])}: {runs}; {then}"
 
 
 def render_runs(records: Sequence[Row], out: Console) -> None:

@@ -184,7 +184,7 @@ def test_an_item_that_no_source_has_any_more(leaving: World) -> None:
     assert (story["stores"][0]["verdict"], story["stores"][0]["who"]) == ("leaving", "nobody")
     assert [one["verdict"] for one in told(leaving, "SKU-0")["stores"]] == ["leaving", "leaving"]
     text = shown(leaving, "SKU-0", SEA)
-    assert "1 of 2 complete runs have missed it, 1 more and it is archived" in text
+    assert "1 complete run without it; it is archived after 2" in text
     assert "2026-09-22" in text
     assert told(leaving, "SKU-1", SEA)["absent"] is None
 
@@ -219,7 +219,7 @@ def test_an_archive_that_amazon_refuses_is_for_the_store(leaving: World) -> None
         leaving.night(name)
     assert verdict(leaving, "SKU-0")[::2] == ("archive_refused", "the store")
     assert told(leaving, "SKU-0")["absent"]["left"] == 0
-    assert "it is due to be archived" in shown(leaving, "SKU-0")
+    assert "5 complete runs without it; 2 were enough, so it is due to be archived" in shown(leaving, "SKU-0")
 
 
 def test_an_archive_that_is_held_is_for_the_engineer(leaving: World) -> None:

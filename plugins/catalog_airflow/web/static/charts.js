@@ -34,24 +34,46 @@ export function repaint() {
   }
 }
 
+// A line across the whole chart, with its name on it: also where there is one bar only.
+const LIMIT = {
+  id: "limit",
+  afterDatasetsDraw({ ctx, chartArea: { left, right }, scales: { y } }, _, { value, label }) {
+    if (!value) return;
+    const at = y.getPixelForValue(value);
+    ctx.save();
+    ctx.strokeStyle = ctx.fillStyle = colour("--bad");
+    ctx.lineWidth = 1.5;
+    ctx.setLineDash([6, 4]);
+    ctx.beginPath();
+    ctx.moveTo(left, at);
+    ctx.lineTo(right, at);
+    ctx.stroke();
+    ctx.textAlign = "right";
+    ctx.font = "12px sans-serif";
+    ctx.fillText(label, right - 4, at - 5);
+    ctx.restore();
+  },
+};
+
 // datasets: [{label, tone: a colour variable, data, type}]; what: the sentence.
-export function chart(what, labels, datasets, { stacked = false, unit = "", y = "", limit = null, onpick = null } = {}) {
-  const canvas = h("canvas", { role: "img", "aria-label": what });
-  const lines = limit ? [{ label: limit.label, tone: "--bad", data: labels.map(() => limit.value), type: "line", pointRadius: 0, borderDash: [6, 4], borderWidth: 1.5, stack: "limit" }] : [];
+export function chart(what, labels, datasets, { stacked = false, unit = "", y = "", limit = null, parts = false, onpick = null } = {}) {
+  const canvas = h("canvas", { role: "img", "aria-label": limit ? `${what}; ${limit.label}` : what });
   const axis = (options) => ({ stacked, ticks: {}, grid: {}, title: {}, ...options });
   const settings = {
     type: "bar",
-    data: { labels, datasets: [...datasets, ...lines].map((set) => ({ borderWidth: set.type === "line" ? 2 : 0, maxBarThickness: 36, tension: 0.25, pointRadius: 2, ...set })) },
+    plugins: limit ? [LIMIT] : [],
+    data: { labels, datasets: datasets.map((set) => ({ borderWidth: set.type === "line" ? 2 : 0, maxBarThickness: 36, tension: 0.25, pointRadius: 2, ...set })) },
     options: {
       animation: false,
       maintainAspectRatio: false,
       interaction: { mode: "index", intersect: false },
       scales: {
         x: axis({ grid: { display: false }, ticks: { maxRotation: 0, autoSkipPadding: 12 } }),
-        y: axis({ beginAtZero: true, title: { display: Boolean(y), text: y }, ticks: { precision: 0, callback: (value) => number(value), maxTicksLimit: 6 } }),
+        y: axis({ beginAtZero: true, suggestedMax: limit ? 1.2 * limit.value : undefined, title: { display: Boolean(y), text: y }, ticks: { precision: parts ? undefined : 0, callback: (value) => number(value), maxTicksLimit: 6 } }),
       },
       plugins: {
-        legend: { display: datasets.length + lines.length > 1, position: "bottom", labels: { boxWidth: 12, boxHeight: 12 } },
+        limit: limit || {},
+        legend: { display: datasets.length > 1, position: "bottom", labels: { boxWidth: 12, boxHeight: 12 } },
         tooltip: { callbacks: { label: (item) => ` ${item.dataset.label}: ${number(item.raw)}${unit}` } },
       },
       onClick: (event, hits) => hits.length && onpick?.(hits[0].index),

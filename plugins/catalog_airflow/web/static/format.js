@@ -33,6 +33,12 @@ export function time(seconds) {
 
 export const ago = (seconds, now) => `${duration(now - seconds)} ago`;
 export const day = (seconds) => moment(seconds, { month: "short", day: "numeric" });
+// Days, and the time besides where several are of one day.
+export function stamps(all) {
+  const days = all.map(day);
+  const several = new Set(days).size < days.length;
+  return several ? all.map((seconds, index) => `${days[index]}, ${clock(seconds)}`) : days;
+}
 export const clock = (seconds) => moment(seconds, { hour: "2-digit", minute: "2-digit" });
 export const words = (text) => String(text).replaceAll("_", " ");
 export const title = (text) => words(text).replace(/^./, (first) => first.toUpperCase());

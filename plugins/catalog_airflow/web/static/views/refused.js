@@ -1,7 +1,7 @@
 // Refused: what the contract rejected and what Amazon refused, why, and what to do.
 import { chart, SERIES } from "../charts.js";
 import { card, details, empty, h, kpi, kpis, note, table } from "../dom.js";
-import { day, number, time } from "../format.js";
+import { number, stamps, time } from "../format.js";
 import { download, get, go, link } from "../main.js";
 
 export const TITLE = "Refused";
@@ -40,7 +40,7 @@ function trend(nights) {
   const of = (night, code) => (night.rejected[code] || 0) + (night.refused[code] || 0);
   const sets = shown.map((code, index) => ({ label: code, tone: SERIES[index], data: nights.map((night) => of(night, code)), stack: "codes" }));
   if (rest.length) sets.push({ label: `${rest.length} more`, tone: SERIES.at(-1), data: nights.map((night) => rest.reduce((sum, code) => sum + of(night, code), 0)), stack: "codes" });
-  return card("Over the nights", chart("Findings by code, night by night", nights.map((night) => day(night.started_at)), sets, { stacked: true, onpick: (index) => go("refused", { run: nights[index].run_id }) }));
+  return card("Over the nights", chart("Findings by code, night by night", stamps(nights.map((night) => night.started_at)), sets, { stacked: true, onpick: (index) => go("refused", { run: nights[index].run_id }) }));
 }
 
 function kind(title, text, seen, lines, contract) {
@@ -51,7 +51,7 @@ function kind(title, text, seen, lines, contract) {
 function finding(seen, line, contract) {
   const samples = [
     { title: "Store", of: (one) => one.store_id || "–", head: true },
-    { title: "SKU", of: (one) => (one.item_sku ? link(one.item_sku, "sku", { sku: one.item_sku, store: one.store_id }) : "–") },
+    { title: "SKU", of: (one) => (one.item_sku ? link(one.item_sku, "sku", { sku: one.item_sku, store: one.store_id }) : "–"), class: "key" },
     { title: "Value", of: (one) => h("code", {}, one.value || "–"), hide: !contract, class: "long" },
     { title: "Message", of: (one) => one.message, class: "long" },
     { title: "Source", of: (one) => (one.source ? `${one.source}, row ${number(one.source_row)}` : "–"), hide: !contract, class: "long" },

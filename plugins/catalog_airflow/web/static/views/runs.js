@@ -1,7 +1,7 @@
 // Runs: how the nights went.
 import { chart, TONES } from "../charts.js";
 import { card, empty, h, longTable } from "../dom.js";
-import { day, duration, number, time } from "../format.js";
+import { duration, number, stamps, time } from "../format.js";
 import { download, get, go, link } from "../main.js";
 import { inAirflow, kindOf, stateBadge } from "../parts.js";
 
@@ -20,12 +20,12 @@ export async function show(query) {
 function pictures(runs) {
   const last = runs.filter((one) => one.state && !one.dry_run).slice(0, SHOWN).reverse();
   if (last.length < 2) return null;
-  const labels = last.map((one) => day(one.started_at));
+  const labels = stamps(last.map((one) => one.started_at));
   const pick = (index) => go("tonight", { run: last[index].run_id });
   const rows = (name) => ({ label: name, tone: TONES[name], data: last.map((one) => one.total?.[name] || 0), stack: "rows" });
   return h("div", { class: "pair" },
     card("Rows", chart("What became of the rows that were not unchanged, run by run", labels, ["acknowledged", "rejected", "refused", "held", "failed", "unknown"].map(rows).filter((set) => set.data.some(Boolean)), { stacked: true, onpick: pick })),
-    card("Duration", chart("How long each run took, in minutes", labels, [{ label: "minutes", tone: "--s1", data: last.map((one) => Math.round((one.ended_at - one.started_at) / 6) / 10) }], { onpick: pick })));
+    card("Duration", chart("How long each run took, in minutes", labels, [{ label: "minutes", tone: "--s1", data: last.map((one) => Math.round((one.ended_at - one.started_at) / 6) / 10) }], { onpick: pick, parts: true })));
 }
 
 function list(runs, kind, now, more) {
@@ -57,5 +57,5 @@ function links(one) {
     one.plan_number !== undefined && one.plan_number !== null && h("a", { href: download("download/plan.md", name), download: "" }, "Plan"),
     one.origin && inAirflow(one.origin, "Airflow"),
   ].filter(Boolean);
-  return found.map((each, index) => [index ? " · " : "", h("span", { class: "nowrap" }, each)]);
+  return h("div", { class: "actions" }, found);
 }

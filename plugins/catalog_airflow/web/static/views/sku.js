@@ -30,24 +30,50 @@ function answer(story) {
   if (!story.stores.length) {
     return [note("warn", `Nothing is known of ${story.sku} in any store`, h("p", {}, "Look at the spelling. If the source has it, name the store, too: rows that were never sent are found by their store.")), run, events(story)];
   }
-  return [h("h2", {}, story.sku, story.asked_store ? ` in ${story.asked_store}` : ""), run, absence(story.absent), ...story.stores.map((one) => place(story, one)), events(story)];
+  return [h("h2", {}, story.sku, story.asked_store ? ` in ${story.asked_store}` : ""), run, absence(story.absent), ...alike(story.stores).map((mine) => (mine[0].steps ? place(mine[0]) : places(story, mine))), events(story)];
 }
 
 function absence(absent) {
   if (!absent) return null;
   const { runs_missed: missed, after, left } = absent;
   return note("info", "No source has it, in any store",
-    h("p", {}, "Since ", time(absent.since), " (", link("the first run that missed it", "tonight", { run: absent.first_run }), `): ${number(missed)} of ${counted(after, "complete run")} have missed it. `,
-      left ? `After ${counted(left, "more complete run")} without it, it is archived.` : "It is due to be archived."));
+    h("p", {}, "Since ", time(absent.since), " (", link("the first run that missed it", "tonight", { run: absent.first_run }), `): ${counted(missed, "complete run")} without it; `,
+      left ? `it is archived after ${number(after)}.` : `${number(after)} were enough, so it is due to be archived.`));
 }
 
-function place(story, one) {
+// Stores of which the same is said stand together.
+function alike(stores) {
+  const groups = new Map();
+  for (const one of stores) {
+    const key = JSON.stringify([one.verdict, one.codes, one.said, one.advice]);
+    groups.set(key, [...(groups.get(key) || []), one]);
+  }
+  return [...groups.values()];
+}
+
+const verdict = (one) => badge(one.title, TONES[one.verdict] || "plain");
+const said = (one) => [
+  one.codes.length ? h("p", {}, one.codes.map((code) => [h("code", {}, code), " "])) : null,
+  one.said ? h("blockquote", {}, one.said) : null,
+  h("p", {}, h("strong", {}, `Who acts: ${one.who}. `), one.advice),
+];
+
+function place(one) {
+  return h("section", { class: "card story" }, h("header", {}, h("h3", {}, store(one.store_id)), verdict(one)), said(one), way(one));
+}
+
+function places(story, mine) {
   return h("section", { class: "card story" },
-    h("header", {}, h("h3", {}, store(one.store_id)), badge(one.title, TONES[one.verdict] || "plain")),
-    one.codes.length ? h("p", {}, one.codes.map((code) => [h("code", {}, code), " "])) : null,
-    one.said ? h("blockquote", {}, one.said) : null,
-    h("p", {}, h("strong", {}, `Who acts: ${one.who}. `), one.advice),
-    one.steps ? way(one) : [now(one), h("p", {}, link(`The whole story in ${store(one.store_id)}`, "sku", { sku: story.sku, store: one.store_id }))]);
+    h("header", {}, h("h3", {}, counted(mine.length, "store")), verdict(mine[0])), said(mine[0]),
+    longTable(`${mine[0].title}: stores`, [
+      { title: "Store", of: (one) => link(store(one.store_id), "sku", { sku: story.sku, store: one.store_id }), head: true },
+      { title: "Name at Amazon", of: (one) => one.acknowledged?.item_name || "–", class: "long" },
+      { title: "Barcode", of: (one) => (one.acknowledged ? `${one.acknowledged.external_product_id} (${one.acknowledged.external_product_id_type})` : "–") },
+      { title: "Price", number: true, of: (one) => one.acknowledged?.standard_price || "–" },
+      { title: "State", of: (one) => (one.acknowledged ? title(one.acknowledged.state.toLowerCase()) : "–") },
+      { title: "Acknowledged", of: (one) => time(one.acknowledged?.acknowledged_at) },
+      { title: "And", of: notes, class: "long" },
+    ], mine));
 }
 
 function way(one) {
@@ -86,9 +112,15 @@ function now(one) {
   const row = one.acknowledged;
   return h("div", {},
     row ? pairs([["name", row.item_name], ["barcode", `${row.external_product_id} (${row.external_product_id_type})`], ["price", row.standard_price || "–"], ["state", title(row.state.toLowerCase())], ["acknowledged", time(row.acknowledged_at)], ["ingestion", h("code", {}, row.ingestion_id)]]) : null,
-    row?.dirty_until ? h("p", {}, "Something about it is unproven: the next run sends it again.") : null,
+    notes(one));
+}
+
+function notes(one) {
+  return [
+    one.acknowledged?.dirty_until ? h("p", {}, "Something about it is unproven: the next run sends it again.") : null,
     one.held ? h("p", {}, "Held since ", time(one.held.first_held_at), " for ", h("code", {}, one.held.code), ".") : null,
-    one.refusals.map((refusal) => h("p", {}, `Refused ${refusal.ingestion_ids.length} × with one content, last `, time(refusal.last_seen), ": ", h("code", {}, refusal.code), ` ${refusal.message}`)));
+    one.refusals.map((refusal) => h("p", {}, `Refused ${refusal.ingestion_ids.length} × with one content, last `, time(refusal.last_seen), ": ", h("code", {}, refusal.code), ` ${refusal.message}`)),
+  ];
 }
 
 function events(story) {

@@ -48,7 +48,7 @@ function uploads(seen) {
 }
 
 const ofRun = (seen) => (seen.of_run ? h("p", { class: "muted" }, "As of the run of ", time(seen.of_run.started_at), ".") : null);
-const sku = { title: "SKU", of: (one) => link(one.item_sku, "sku", { sku: one.item_sku, store: one.store_id }) };
+const sku = { title: "SKU", of: (one) => link(one.item_sku, "sku", { sku: one.item_sku, store: one.store_id }), class: "key" };
 const place = { title: "Store", of: (one) => one.store_id, head: true };
 
 function heldRows(seen) {

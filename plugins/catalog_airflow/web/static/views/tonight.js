@@ -9,6 +9,7 @@ export const TITLE = "Tonight";
 
 const COLUMNS = ["read", "out_of_scope", "merged_away", "collapsed", "rejected", "unchanged", "suspended", "in_doubt", "held", "planned", "sent", "unsent", "acknowledged", "refused", "failed", "unknown"];
 const ARCHIVES = ["due", "suspended", "in_doubt", "held", "planned", "asked", "unsent", "archived", "refused", "failed", "unknown"];
+const ARCHIVE_TONES = { archived: "ok", refused: "bad", held: "held", unsent: "warn", failed: "warn", unknown: "warn" };
 const NAMED = { acknowledged: "settled", reported: "reported, not settled" };
 // Hours after which a night is missing.
 const MISSING = 26;
@@ -100,7 +101,7 @@ function figures({ total, pace, rate }) {
     kpi("Rejected", number(get("rejected")), "by the contract", get("rejected") ? "warn" : ""),
     kpi("Held", number(get("held")), "by guards", get("held") ? "held" : ""),
     kpi("Missing", number(get("unsent") + get("failed") + get("unknown")), "unsent, failed, unknown", get("unsent") + get("failed") + get("unknown") ? "warn" : ""),
-    kpi("Amazon took", took.p50 === null ? "–" : duration(took.p50), took.p95 === null ? "median" : `median; 95\u00a0% within ${duration(took.p95)}`),
+    kpi("Amazon took", took.p50 === null ? "–" : duration(took.p50), took.p95 === null ? "no result yet" : `median; 95\u00a0% within ${duration(took.p95)}`),
     kpi("Requests", number(pace.requests), `busiest second ${number(pace.busiest)} of ${number(rate)}; ${counted(pace.polls, "status call")}`));
 }
 
@@ -136,7 +137,7 @@ function pictures({ pace, rate }) {
     card("Requests against the limit", chart("Requests a second that send, on average and in the busiest second; status calls come besides", times.map((one) => clock(one.at)), [
       { label: "on average", tone: "--s1", data: times.map((one) => Math.round((100 * one.uploads) / one.seconds) / 100) },
       { label: "busiest second", tone: "--s2", data: times.map((one) => one.busiest), type: "line" },
-    ], { limit: { label: "limit", value: rate }, y: "requests a second" })),
+    ], { limit: { label: `limit ${number(rate)}`, value: rate }, y: "requests a second" })),
     took ? card("Time to acknowledged", took) : null);
 }
 
@@ -158,11 +159,10 @@ function filled(minutes) {
 function archives({ archives: line, leaving }) {
   const waiting = Object.entries(leaving.waiting || {});
   if (!line.due && !waiting.length) return null;
-  const shown = ARCHIVES.filter((column) => column === "due" || line[column]);
-  const runs = waiting.map(([missed, skus]) => `${counted(skus, "SKU")} absent from ${missed}`).join(", ");
+  const runs = waiting.map(([missed, skus]) => `${counted(skus, "SKU")} absent from ${counted(Number(missed), "run")}`).join(", ");
   return card("Archives, in SKUs",
-    line.due ? table("The books of archives", columns(shown), [line]) : null,
-    waiting.length ? h("p", {}, `Waiting, until ${leaving.after} complete runs have missed them: ${runs}.`) : null,
+    line.due ? kpis(ARCHIVES.filter((column) => line[column]).map((column) => kpi(title(column), number(line[column]), "", ARCHIVE_TONES[column] || ""))) : null,
+    waiting.length ? h("p", {}, `Waiting to be archived, which takes ${counted(leaving.after, "complete run")} without them: ${runs}.`) : null,
     leaving.why_not ? h("p", { class: "muted" }, `This run does not count who is absent: ${leaving.why_not}.`) : null);
 }
 
