@@ -54,10 +54,10 @@ def account(run: Run) -> dict[str, Any]:
         that are unknown here: which runs have booked them since, and as what), ``archives`` (a line, in SKUs),
         ``leaving`` (see ``Leaving.told``), ``tasks`` (for the stores: see ``archive_tasks``), ``abandoned`` (by run:
         state and total of runs that died without books, which are made now), ``problems``, ``alarms`` (what is wrong
-        with the way results come in), ``missing`` (what the run was asked for and is in no
-        source), ``guards`` and ``held`` (what has tripped, and what it holds: see ``guarding``),
-        ``plan`` and the counts of repairs, warnings and rejects by code. Complete books are ``books.json`` and are
-        never rewritten.
+        with the way results come in), ``missing`` (what the run was asked for and is in no source), ``guards`` and
+        ``held`` (what has tripped, and what it holds: see ``guarding``), ``release_of`` (the run whose held rows this
+        one was started to send), ``plan`` and the counts of repairs, warnings and rejects by code. Complete books are
+        ``books.json`` and are never rewritten.
     """
     dead = {run_id: _write(run.of(run_id)) for run_id in abandoned(run)}
     return _write(run, {run_id: {"state": made["state"], "total": made["total"]} for run_id, made in dead.items()})
@@ -164,6 +164,7 @@ def gather(run: Run) -> dict[str, Any]:
         "missing": plan.get("missing", []),
         "guards": plan.get("guards", []),
         "held": plan.get("held", {}),
+        "release_of": run.options.release,
         **codes,
     }
 

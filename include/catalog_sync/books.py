@@ -108,8 +108,14 @@ def remarks(books: Mapping[str, Any]) -> list[str]:
     told = [f"not found: {one}" for one in books.get("missing", ())]
     if books.get("held", {}).get("rows"):
         held = books["held"]
-        told.append(f"held: {_flat(held['by_code'])}, the oldest since {utc(held['since']):%Y-%m-%d %H:%M} UTC")
-    guards = books.get("guards", ())
+        codes = ", ".join(f"{rows:,} by {code}" for code, rows in held["by_code"].items())
+        told.append(
+            f"held: {codes}, the oldest since {utc(held['since']):%Y-%m-%d %H:%M} UTC; answer in release_held_changes, "
+            "or mend the source"
+        )
+    if books.get("release_of"):
+        told.append(f"released: what run {books['release_of']} held, as a person has approved")
+    guards = () if books.get("release_of") else books.get("guards", ())
     told += [f"guard {one['code']}: {one['message']}" for one in guards[:GUARDS_TOLD]]
     if len(guards) > GUARDS_TOLD:
         told.append(f"{len(guards) - GUARDS_TOLD} more guards have tripped: the plan has them all")

@@ -20,7 +20,7 @@ DIGITS = 12
 
 
 def question(run: Run) -> dict[str, Any]:
-    """Return what a person is asked about the plan of ``run``: ``rows``, ``hash``, and ``body`` as Markdown.
+    """Return what a person is asked about the plan of ``run``: ``rows``, ``hash``, ``subject``, ``body`` (Markdown).
 
     :raises BadInput: the run has no plan.
     """
@@ -34,7 +34,8 @@ def question(run: Run) -> dict[str, Any]:
         f"Every change stands in: {', '.join(f'`{run.lake.url(key)}`' for key in plan['lists']) or '–'}\n\n"
         f"{as_markdown(plan)}"
     )
-    return {"rows": held["rows"], "hash": held["hash"], "body": body}
+    subject = f"Release {held['rows']:,} held rows to Amazon?"
+    return {"rows": held["rows"], "hash": held["hash"], "subject": subject, "body": body}
 
 
 def approve(run: Run, given: str, who: str, reason: str) -> None:

@@ -38,13 +38,16 @@ def release_pipeline() -> None:
     shown = show_held()
     answered = AskPerson(
         task_id=ANSWERED,
-        subject="Send {{ ti.xcom_pull('show_held')['rows'] }} held rows to Amazon?",
+        subject="{{ ti.xcom_pull('show_held')['subject'] }}",
         body="{{ ti.xcom_pull('show_held')['body'] }}",
         # No answer is no: what is held stays held, and the next night asks again.
         defaults=ApprovalOperator.REJECT,
         response_timeout=RESPONSE_TIMEOUT,
         params={
-            "hash": Param("", type="string", title="Hash", description="To approve: the hash that is shown above."),
+            # May stay empty: without that the UI asks for it also from a person who says no.
+            "hash": Param(
+                "", type=["string", "null"], title="Hash", description="To approve: the hash that is shown above."
+            ),
             "reason": Param("", type="string", title="Reason", description="Why; it goes into the audit trail."),
         },
     )
@@ -114,7 +117,7 @@ class StartRelease(TriggerDagRunOperator):
             approve(_run(context), str(given.get("hash") or ""), _who(answer), reason)
         except CatalogSyncError as error:
             raise AirflowFailException(str(error)) from None
-        why = f"release of {shown['rows']} held rows, approved by {_who(answer)}"
+        why = f"release of {shown['rows']:,} held rows, approved by {_who(answer)}"
         held = _run(context)
         self.conf = {"release": held.run_id, "dry_run": False, "reason": f"{why}: {reason}"[:500]}
         if held.options.kind is Kind.ROLLBACK:  # released by a run to the same target
@@ -151,7 +154,9 @@ def record_answer() -> str:
         told = f"approved by {_who(answer)}"
     else:
         told = reject(_run(context), _who(answer), str((answer.get("params_input") or {}).get("reason") or ""))
-    context["ti"].xcom_push(SUMMARY, f"**{told}**: {_shown(context)['rows']} held rows of run `{_run(context).run_id}`")
+    context["ti"].xcom_push(
+        SUMMARY, f"**{told}**: {_shown(context)['rows']:,} held rows of run `{_run(context).run_id}`"
+    )
     return told
 
 

@@ -162,7 +162,8 @@ def test_a_note_tells_what_is_held_before_all_guards() -> None:
     assert summary_of(made).split("\n\n") == [
         "**complete**: 9 held.",
         "Run `r`",
-        "held: GUARD CHANGED 9, the oldest since 1970-01-01 00:00 UTC",
+        "held: 9 by GUARD_CHANGED, the oldest since 1970-01-01 00:00 UTC; answer in release_held_changes, or mend the "
+        "source",
         *(f"guard GUARD_CHANGED: S-{n}: 9 rows change" for n in range(4)),
         "8 more guards have tripped: the plan has them all",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +46,7 @@ class Person:
         """Where the question of a run is."""
         return f"/api/v2/dags/{QUESTION}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
 
-    def asked(self, night: str) -> tuple[str, dict[str, Any]]:
+    def asked(self, night: str, patience: float = 120) -> tuple[str, dict[str, Any]]:
         """Wait until the night's question is asked; return its run id and what it shows."""
         run_id = f"held__{night}"
 
@@ -54,7 +55,7 @@ class Person:
             found = tasks.json().get("task_instances", [])
             return any(one["task_id"] == "approve" and one["state"] == "awaiting_input" for one in found)
 
-        until(waits, f"{run_id} asks", 120, 1)
+        until(waits, f"{run_id} asks", patience, 1)
         pause(3)  # Airflow fails a task that is answered while it is being parked
         return run_id, self.get(self.path(run_id))
 
@@ -64,13 +65,13 @@ class Person:
         self.http.patch(self.path(run_id), json=body).raise_for_status()
         return self.ended(QUESTION, run_id)
 
-    def ended(self, dag_id: str, run_id: str) -> str:
+    def ended(self, dag_id: str, run_id: str, patience: float = 240) -> str:
         """Wait until a run has ended, and return its state."""
 
         def state() -> str:
             return str(self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
-        until(lambda: state() in ("success", "failed"), f"{run_id} ends", 240, 1)
+        until(lambda: state() in ("success", "failed"), f"{run_id} ends", patience, 1)
         return state()
 
     def night(self) -> tuple[str, dict[str, Any]]:
@@ -95,16 +96,23 @@ class Person:
         return found
 
 
-@pytest.fixture(scope="module")
-def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    """A person at a deployment with the default guards, after its first load."""
-    stack = KillStack.start(tmp_path_factory.mktemp("release"), {"guards": {}})
+@contextmanager
+def person_at(stack: KillStack) -> Iterator[Person]:
+    """A person who has logged in."""
     base = f"http://{HOST}:{stack.deployment.ports.ui}"
-    with httpx.Client(base_url=base, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=base, timeout=60, trust_env=False) as http:
         login = {"username": USER, "password": stack.deployment.state.secrets().password}
         token = http.post("/auth/token", json=login).raise_for_status().json()["access_token"]
         http.headers["Authorization"] = f"Bearer {token}"
         yield Person(stack, http)
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    """A person at a deployment with the default guards, after its first load."""
+    stack = KillStack.start(tmp_path_factory.mktemp("release"), {"guards": {}})
+    with person_at(stack) as made:
+        yield made
     stack.stop()
 
 
@@ -123,7 +131,7 @@ def test_held_prices_are_rejected_mistyped_and_approved(person: Person) -> None:
     night, books = person.night()
     assert (books["total"]["held"], books["total"]["planned"], books["state"]) == (ROWS, 0, "complete")
     question, details = person.asked(night)
-    assert details["subject"] == f"Send {ROWS} held rows to Amazon?"
+    assert details["subject"] == f"Release {ROWS:,} held rows to Amazon?"
     digits = books["held"]["hash"][:12]
     assert f"`{digits}`" in details["body"]
     assert "GUARD\\_PRICES" in details["body"] or "`GUARD_PRICES`" in details["body"]

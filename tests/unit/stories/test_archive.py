@@ -442,6 +442,7 @@ def is_archived(world: World, number: int, books: dict[str, Any]) -> None:
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(3600)
 def test_every_task_of_a_night_that_archives_is_retried_after_every_effect(mortal: World) -> None:
     """Airflow's retry of the task that died: the SKU is archived once, and counted once."""
     for number, job in lives(mortal):
@@ -458,6 +459,7 @@ def test_every_task_of_a_night_that_archives_is_retried_after_every_effect(morta
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(3600)
 def test_every_night_that_archives_is_abandoned_after_every_effect_and_the_next_ends_right(mortal: World) -> None:
     """Nobody clears the run that died: the next night asks for what is still due, and nothing is archived wrongly."""
     for number, job in lives(mortal):

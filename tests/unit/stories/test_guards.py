@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from tests.unit.stories.world import Row, World, counts, row
 
+from catalog_sync.books import remarks
 from catalog_sync.errors import BadInput
 from catalog_sync.lake import Lake
 from catalog_sync.plan_summary import as_markdown
@@ -228,6 +229,7 @@ def test_only_the_rows_that_are_still_as_approved_are_released(world: World) -> 
     approve(wrong, question(wrong)["hash"][:12], "ann", "checked with merchandising")
     books = world.job("release", release="wrong").send([*since, row(50, store="PDX-001")]).end()
     assert counts(books) == {"read": 21, "unchanged": 10, "out_of_scope": 2, "planned": 9, "sent": 9, "acknowledged": 9}
+    assert remarks(books) == ["released: what run wrong held, as a person has approved"]
     assert len(held(world)) == 0  # what SKU-0 says now is judged by the next night
     assert counts(world.night("next")) == {"read": 21, "unchanged": 19, "planned": 2, "sent": 2, "acknowledged": 2}
 
