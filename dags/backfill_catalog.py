@@ -28,7 +28,7 @@ and `docs/backfill.md` has more.
 
 from airflow.sdk import Param, dag
 
-from catalog_airflow.defaults import ALERTED, ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
+from catalog_airflow.defaults import BY_HAND
 from catalog_airflow.pipeline import sync_pipeline
 from catalog_sync.run import Kind
 from catalog_sync.settings import load
@@ -39,15 +39,7 @@ SETTINGS = load()
 @dag(
     doc_md=__doc__,
     schedule=None,
-    catchup=False,
-    max_active_runs=1,
-    allowed_run_types=ALLOWED_RUN_TYPES,
-    # Somebody fills in a form and waits: a paused DAG would leave the run queued.
-    is_paused_upon_creation=False,
-    dagrun_timeout=DAGRUN_TIMEOUT,
-    default_args=DEFAULT_ARGS,
-    **ALERTED,
-    tags=[Tag.JUST_WALK_OUT, Tag.BY_HAND],
+    **BY_HAND,
     params={
         "stores": Param(
             [],

@@ -19,7 +19,7 @@ itself. Alarms about notices are in `docs/runbooks/lost-subscription.md` and `do
 
 from airflow.sdk import CronTriggerTimetable, dag
 
-from catalog_airflow.defaults import ALERTED, ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
+from catalog_airflow.defaults import SCHEDULED
 from catalog_airflow.pipeline import drain_pipeline
 
 
@@ -27,13 +27,7 @@ from catalog_airflow.pipeline import drain_pipeline
     doc_md=__doc__,
     # Off the hour, where nightly jobs tend to begin.
     schedule=CronTriggerTimetable("40 * * * *", timezone="UTC"),
-    catchup=False,
-    max_active_runs=1,
-    allowed_run_types=ALLOWED_RUN_TYPES,
-    dagrun_timeout=DAGRUN_TIMEOUT,
-    default_args=DEFAULT_ARGS,
-    **ALERTED,
-    tags=[Tag.JUST_WALK_OUT, Tag.SCHEDULED],
+    **SCHEDULED,
 )
 def collect_upload_results() -> None:
     """Wire the DAG."""

@@ -52,7 +52,7 @@ Airflow's *backfill* is refused here, since sources only show today: use `backfi
 from airflow.sdk import CronTriggerTimetable, Param, dag
 
 from catalog_airflow.alerting import late
-from catalog_airflow.defaults import ALERTED, ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
+from catalog_airflow.defaults import SCHEDULED
 from catalog_airflow.pipeline import sync_pipeline
 from catalog_sync.run import Kind
 from catalog_sync.settings import load
@@ -64,14 +64,8 @@ SETTINGS = load()
     doc_md=__doc__,
     # No start date: the first run is the next night's, not the last one's.
     schedule=CronTriggerTimetable(SETTINGS.schedule.cron, timezone=SETTINGS.schedule.timezone),
-    catchup=False,
-    max_active_runs=1,
-    allowed_run_types=ALLOWED_RUN_TYPES,
-    dagrun_timeout=DAGRUN_TIMEOUT,
-    default_args=DEFAULT_ARGS,
     deadline=late(SETTINGS),
-    **ALERTED,
-    tags=[Tag.JUST_WALK_OUT, Tag.SCHEDULED],
+    **SCHEDULED,
     params={
         "stores": Param(
             [],

@@ -32,7 +32,7 @@ Requests to Amazon take tickets like all others, so the probe may run beside a n
 
 from airflow.sdk import CronTriggerTimetable, Param, dag
 
-from catalog_airflow.defaults import ALERTED, ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
+from catalog_airflow.defaults import SCHEDULED
 from catalog_airflow.pipeline import probe
 
 
@@ -40,13 +40,7 @@ from catalog_airflow.pipeline import probe
     doc_md=__doc__,
     # Off the hour, where nightly jobs tend to begin.
     schedule=CronTriggerTimetable("23 6,18 * * *", timezone="UTC"),
-    catchup=False,
-    max_active_runs=1,
-    allowed_run_types=ALLOWED_RUN_TYPES,
-    dagrun_timeout=DAGRUN_TIMEOUT,
-    default_args=DEFAULT_ARGS,
-    **ALERTED,
-    tags=[Tag.JUST_WALK_OUT, Tag.SCHEDULED],
+    **SCHEDULED,
     params={
         "canary": Param(True, type="boolean", title="Canary", description="Send the canary, if one is configured."),
     },

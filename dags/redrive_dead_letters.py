@@ -26,7 +26,7 @@ sent back before stays sent; start it again. A message that is sent twice change
 
 from airflow.sdk import Param, dag
 
-from catalog_airflow.defaults import ALERTED, ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
+from catalog_airflow.defaults import BY_HAND
 from catalog_airflow.pipeline import redrive
 from catalog_sync.notices import Why
 
@@ -34,15 +34,7 @@ from catalog_sync.notices import Why
 @dag(
     doc_md=__doc__,
     schedule=None,
-    catchup=False,
-    max_active_runs=1,
-    allowed_run_types=ALLOWED_RUN_TYPES,
-    # Somebody fills in a form and waits: a paused DAG would leave the run queued.
-    is_paused_upon_creation=False,
-    dagrun_timeout=DAGRUN_TIMEOUT,
-    default_args=DEFAULT_ARGS,
-    **ALERTED,
-    tags=[Tag.JUST_WALK_OUT, Tag.BY_HAND],
+    **BY_HAND,
     params={
         "dry_run": Param(True, type="boolean", title="Dry run", description="Only show what lies there."),
         "why": Param(

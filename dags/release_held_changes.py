@@ -27,23 +27,14 @@ All prices times a hundred, or a store's assortment gone, is a source to mend, n
 
 from airflow.sdk import Param, dag
 
-from catalog_airflow.defaults import ALERTED, ALLOWED_RUN_TYPES, DAGRUN_TIMEOUT, DEFAULT_ARGS, Tag
+from catalog_airflow.defaults import BY_HAND
 from catalog_airflow.release import release_pipeline
 
 
 @dag(
     doc_md=__doc__,
     schedule=None,
-    catchup=False,
-    # One question at a time: the next waits until this one is answered or too old.
-    max_active_runs=1,
-    allowed_run_types=ALLOWED_RUN_TYPES,
-    # It waits for a person: paused, it would ask nobody.
-    is_paused_upon_creation=False,
-    dagrun_timeout=DAGRUN_TIMEOUT,
-    default_args=DEFAULT_ARGS,
-    **ALERTED,
-    tags=[Tag.JUST_WALK_OUT, Tag.BY_HAND],
+    **BY_HAND,
     params={
         "run": Param(
             type="string",

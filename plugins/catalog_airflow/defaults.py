@@ -1,4 +1,4 @@
-"""What all DAGs of the project have in common: tags, owner, retries, time limits."""
+"""What all DAGs of the project have in common: owner, retries, time limits, who is told, tags."""
 
 from __future__ import annotations
 
@@ -38,5 +38,22 @@ DAGRUN_TIMEOUT = timedelta(hours=20)
 #: ``backfill_catalog`` sends chosen stores or SKUs again instead. Follow-up runs are ``operator_triggered``.
 ALLOWED_RUN_TYPES = ("scheduled", "manual", "operator_triggered")
 
-#: What Airflow tells of a run's end, for alerts.
-ALERTED: dict[str, Any] = {"on_failure_callback": alerting.run_failed, "on_success_callback": alerting.run_succeeded}
+#: What every DAG has; a DAG file adds its text, its schedule and its form.
+_EVERY: dict[str, Any] = {
+    "catchup": False,
+    "max_active_runs": 1,  # one run, or question, at a time: the next waits
+    "allowed_run_types": ALLOWED_RUN_TYPES,
+    "dagrun_timeout": DAGRUN_TIMEOUT,
+    "default_args": DEFAULT_ARGS,
+    # What Airflow tells of a run's end, for alerts.
+    "on_failure_callback": alerting.run_failed,
+    "on_success_callback": alerting.run_succeeded,
+}
+#: A DAG that runs by itself.
+SCHEDULED: dict[str, Any] = {**_EVERY, "tags": [Tag.JUST_WALK_OUT, Tag.SCHEDULED]}
+#: A DAG that a person starts, or that asks one. Paused, it would leave the run queued, or ask nobody.
+BY_HAND: dict[str, Any] = {
+    **_EVERY,
+    "is_paused_upon_creation": False,
+    "tags": [Tag.JUST_WALK_OUT, Tag.BY_HAND],
+}

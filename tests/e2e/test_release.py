@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 from tests.e2e.independent_record import lines
 from tests.e2e.kill_stack import KillStack, pause, until
 
@@ -34,8 +35,11 @@ class Person:
     http: httpx.Client
 
     def get(self, path: str) -> Any:
-        """Return the JSON of a path."""
-        return self.http.get(path).raise_for_status().json()
+        """Return the JSON of a path; a busy Airflow is asked again."""
+        again = Retrying(
+            retry=retry_if_exception_type(httpx.TimeoutException), stop=stop_after_attempt(5), reraise=True
+        )
+        return again(self.http.get, path).raise_for_status().json()
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """Return the DAG's runs, the oldest first."""
@@ -51,8 +55,9 @@ class Person:
         run_id = f"held__{night}"
 
         def waits() -> bool:
-            tasks = self.http.get(f"/api/v2/dags/{QUESTION}/dagRuns/{run_id}/taskInstances")
-            found = tasks.json().get("task_instances", [])
+            started = any(run["dag_run_id"] == run_id for run in self.runs(QUESTION))
+            path = f"/api/v2/dags/{QUESTION}/dagRuns/{run_id}/taskInstances"
+            found = self.get(path)["task_instances"] if started else []
             return any(one["task_id"] == "approve" and one["state"] == "awaiting_input" for one in found)
 
         until(waits, f"{run_id} asks", patience, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -116,3 +117,32 @@ def test_the_notices_of_a_run(deployment: Deployment, typed: Any) -> None:
     ]  # fmt: skip
     assert made["sources"][0]["listed"]["rejected/BARCODE_CHECK_DIGIT"][0]["column"] == "gtin"
     assert typed("notices", "nowhere")[0] == WRONG
+
+
+def test_a_rollback_to_a_run_and_to_a_time(deployment: Deployment, typed: Any) -> None:
+    """Shown first; with ``--send`` Amazon has what it had, in one store or all; the audit trail says who did it."""
+    first, second = f"{deployment.name}-r1", f"{deployment.name}-r2"
+    deployment.write(ROWS)
+    assert typed("sync", "--run-id", first)[0] == OK
+    before, at = deployment.catalog(), datetime.now(UTC).isoformat()
+    deployment.write([{**one, "descr": "Wrong"} for one in ROWS])
+    assert typed("sync", "--run-id", second)[0] == OK
+    sent, wrong = deployment.uploads(), deployment.catalog()
+    assert set(wrong.values()) == {"Wrong"}
+
+    code, shown = typed("rollback", "--to", first)
+    assert (code, deployment.uploads()) == (OK, sent)
+    assert f"To what Amazon had after run {first}" in shown
+    assert "6 rows to send in 1 request," in shown
+
+    to_time = ("rollback", "--to", at, "--stores", "SEA-001", "--send", "--reason", "a wrong file")
+    code, shown = typed(*to_time, "--json")
+    made = json.loads(shown)
+    assert (code, made["total"]["acknowledged"], made["rollback"]["words"][:20]) == (OK, 3, "what Amazon had at 2")
+    assert deployment.catalog() == {key: (before if key[0] == "SEA-001" else wrong)[key] for key in before}
+    assert typed("rollback", "--to", first, "--send")[0] == OK
+    assert deployment.catalog() == before
+    assert "a wrong file" in " ".join(typed("audit")[1].split())
+    assert typed("rollback", "--to", "1999-01-01")[0] == WRONG
+    assert typed("rollback", "--to", "nowhere", "--send")[0] == WRONG
+    assert deployment.catalog() == before
