@@ -7,6 +7,8 @@ partition is read again and repeated.
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import timedelta
@@ -152,10 +154,23 @@ class Tables:
         return None if table is None else table.version()
 
     def version_at(self, name: str, at: float) -> int | None:
-        """Return the version that stood at the Unix time ``at``, or ``None`` when there was none yet."""
+        """Return the version that stood at the Unix time ``at``, or ``None`` when there was none yet.
+
+        Some commits are read, not the whole log, which is as long as rollback is promised for.
+        """
         table = self._open(name)
-        commits = table.history() if table else []
-        return max((int(one["version"]) for one in commits if one["timestamp"] <= at * 1000), default=None)
+        versions = range(table.version() + 1 if table else 0)
+        later = bisect_right(versions, at * 1000, key=lambda version: self._committed(name, version))
+        return versions[later - 1] if later else None
+
+    def _committed(self, name: str, version: int) -> float:
+        """Return when a version was committed, in Unix milliseconds; long ago when the log does not say any more."""
+        key = f"tables/{name}/_delta_log/{version:020d}.json"
+        if self._lake.exists(key):
+            for line in self._lake.get(key).splitlines():
+                if b'"commitInfo"' in line and "timestamp" in (told := json.loads(line).get("commitInfo", {})):
+                    return float(told["timestamp"])
+        return 0.0
 
     def sizes(self, name: str, version: int | None = None) -> dict[str, int]:
         """Return the rows of each partition, now or in a version, read from the table's log alone."""
