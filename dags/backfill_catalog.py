@@ -39,6 +39,7 @@ SETTINGS = load()
 @dag(
     doc_md=__doc__,
     schedule=None,
+    catchup=False,
     **BY_HAND,
     params={
         "stores": Param(

@@ -27,6 +27,7 @@ from catalog_airflow.pipeline import drain_pipeline
     doc_md=__doc__,
     # Off the hour, where nightly jobs tend to begin.
     schedule=CronTriggerTimetable("40 * * * *", timezone="UTC"),
+    catchup=False,
     **SCHEDULED,
 )
 def collect_upload_results() -> None:

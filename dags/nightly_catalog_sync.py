@@ -65,6 +65,7 @@ SETTINGS = load()
     # No start date: the first run is the next night's, not the last one's.
     schedule=CronTriggerTimetable(SETTINGS.schedule.cron, timezone=SETTINGS.schedule.timezone),
     deadline=late(SETTINGS),
+    catchup=False,
     **SCHEDULED,
     params={
         "stores": Param(

@@ -40,6 +40,7 @@ from catalog_airflow.pipeline import probe
     doc_md=__doc__,
     # Off the hour, where nightly jobs tend to begin.
     schedule=CronTriggerTimetable("23 6,18 * * *", timezone="UTC"),
+    catchup=False,
     **SCHEDULED,
     params={
         "canary": Param(True, type="boolean", title="Canary", description="Send the canary, if one is configured."),

@@ -34,6 +34,7 @@ from catalog_sync.notices import Why
 @dag(
     doc_md=__doc__,
     schedule=None,
+    catchup=False,
     **BY_HAND,
     params={
         "dry_run": Param(True, type="boolean", title="Dry run", description="Only show what lies there."),

@@ -34,6 +34,7 @@ from catalog_airflow.release import release_pipeline
 @dag(
     doc_md=__doc__,
     schedule=None,
+    catchup=False,
     **BY_HAND,
     params={
         "run": Param(

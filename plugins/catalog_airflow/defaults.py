@@ -38,9 +38,8 @@ DAGRUN_TIMEOUT = timedelta(hours=20)
 #: ``backfill_catalog`` sends chosen stores or SKUs again instead. Follow-up runs are ``operator_triggered``.
 ALLOWED_RUN_TYPES = ("scheduled", "manual", "operator_triggered")
 
-#: What every DAG has; a DAG file adds its text, its schedule and its form.
+#: What every DAG has; a DAG file adds its text, its schedule, that it catches nothing up, and its form.
 _EVERY: dict[str, Any] = {
-    "catchup": False,
     "max_active_runs": 1,  # one run, or question, at a time: the next waits
     "allowed_run_types": ALLOWED_RUN_TYPES,
     "dagrun_timeout": DAGRUN_TIMEOUT,
