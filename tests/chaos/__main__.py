@@ -91,12 +91,12 @@ def main() -> int:
                 struck.update(faults)
                 besides.update(more)
                 violations += found
+                for violation in found:
+                    print(violation, end="\n\n", flush=True)
                 sys.stderr.write(f"  {played:,} of {asked.schedules:,} schedules, {len(violations)} violations\n")
         except KeyboardInterrupt:
             print("Interrupted; this is what was played to the end:")
             pool.shutdown(wait=False, cancel_futures=True)
-    for violation in violations:
-        print(violation, end="\n\n")
     print(f"seed {asked.seed}")
     for fault, times in sorted(struck.items()):
         print(f"  {fault:24} {times:>9,}")
