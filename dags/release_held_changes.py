@@ -22,7 +22,8 @@ All prices times a hundred, or a store's assortment gone, is a source to mend, n
 | Run | the run whose held rows are meant, as its note names it |
 
 **When it is red**: *approved, but not released* means that the hash in the form was not that of the held set; clear
-`approve` to be asked again. Who approved what: `python -m catalog_sync audit`.
+`approve` to be asked again. *nobody could be asked*: the log of `show_held` says why, most likely that there is no such
+run. Who approved what: `python -m catalog_sync audit`.
 """
 
 from airflow.sdk import Param, dag

@@ -31,6 +31,8 @@ SHOWN = "show_held"
 ANSWERED = "approve"
 #: The XCom of the question that holds the answer.
 ANSWER = "answer"
+#: The XCom of ``show_held`` that says that the plan holds nothing.
+NOTHING = "nothing"
 
 
 def release_pipeline() -> None:
@@ -134,6 +136,7 @@ def show_held() -> dict[str, Any]:
     context: Any = get_current_context()
     made = question(_run(context))
     if not made["rows"]:
+        context["ti"].xcom_push(NOTHING, True)
         raise AirflowSkipException(f"the plan of run {_run(context).run_id} holds nothing")
     log.info("%s", made["body"])
     return made
@@ -141,13 +144,15 @@ def show_held() -> dict[str, Any]:
 
 @task(trigger_rule=TriggerRule.ALL_DONE)
 def record_answer() -> str:
-    """Record what came of the question; fails when an approved release was not started."""
+    """Record what came of the question; fails when it could not be asked, or an approved release was not started."""
     from catalog_sync.release import reject
 
     context: Any = get_current_context()
     answer = _answer(context)
     if not answer:
-        raise AirflowSkipException("nothing was asked")
+        if context["ti"].xcom_pull(task_ids=SHOWN, key=NOTHING):
+            raise AirflowSkipException("nothing is held, so nothing was asked")
+        raise AirflowFailException("nobody could be asked: see the log of show_held, then that of approve")
     if answer["chosen_options"] == [ApprovalOperator.APPROVE]:
         if not context["ti"].xcom_pull(task_ids="start_release", key="trigger_run_id"):
             raise AirflowFailException("approved, but not released: see the log of start_release; nothing was sent")

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.serialization.serialized_objects import DagSerialization
 
 from catalog_airflow import tasks
@@ -145,3 +146,15 @@ def test_lineage_tells_rows_and_the_plan() -> None:
     assert read.inputs[0].inputFacets["inputStatistics"].rowCount == 9
     assert read.outputs[0].outputFacets["outputStatistics"].rowCount == 8
     assert lineage_of({}).outputs == []
+
+
+@pytest.mark.parametrize(("held_nothing", "ends"), [(True, AirflowSkipException), (None, AirflowFailException)])
+def test_a_question_that_nobody_was_asked_is_red_unless_nothing_is_held(
+    dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch, held_nothing: bool | None, ends: type[Exception]
+) -> None:
+    """The last task decides the run's state: it must not be green when ``show_held`` could not read the run."""
+    left = {("show_held", "nothing"): held_nothing}
+    ti = SimpleNamespace(xcom_pull=lambda task_ids, key="return_value": left.get((task_ids, key)))
+    monkeypatch.setattr("catalog_airflow.release.get_current_context", lambda: {"ti": ti})
+    with pytest.raises(ends):
+        dags["release_held_changes"].get_task("record_answer").python_callable()
