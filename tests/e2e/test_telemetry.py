@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests import statsd_exporter
@@ -107,7 +108,10 @@ def _span(one: Any) -> Span:
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    """What a whole night tells when everything is switched on for every component, as docs/monitoring.md says."""
+    """What a whole night tells when everything is switched on for every component, as docs/monitoring.md says.
+
+    No notice comes, so that the triggerer asks for the state of each upload.
+    """
     folder = tmp_path_factory.mktemp("telemetry")
     mapping = statsd_exporter.load(ROOT / "include/monitoring/statsd_mapping.yaml")
     made = Watch(statsd_exporter.Exporter(mapping), folder / "lineage.jsonl")
@@ -125,6 +129,10 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
         }
         stack = KillStack.start(folder, {}, lambda ports: switches)
         try:
+            faults = {"rates": {"notice_lost": 1.0}}
+            httpx.put(
+                f"{stack.sandbox_url}/sandbox/faults", json=faults, trust_env=False, timeout=30
+            ).raise_for_status()
             stack.change_source()
             assert stack.end(stack.trigger()) == "success"
             until(lambda: bool(made.completes().get("account")), "the last task's lineage comes", 60, 0.5)
@@ -141,7 +149,7 @@ def test_metrics_have_every_row_and_request(watch: Watch) -> None:
     }  # fmt: skip
     assert watch.counters("catalog_requests_total", "operation", "result")["upload accepted"] == BATCHES
     assert watch.counters("catalog_request_latency_seconds_count", "operation")["upload"] == BATCHES
-    assert sum(watch.counters("catalog_uploads_ended_total", "state").values()) == BATCHES
+    assert watch.counters("catalog_uploads_ended_total", "state", "by") == {"done status": BATCHES}
     assert watch.counters("catalog_reports_total", "result") == {"archived": BATCHES}
     assert watch.counters("catalog_runs_total", "kind", "state") == {"night complete": 1}
     assert watch.counters("catalog_last_run_rows", "kind", "outcome")["night acknowledged"] == ROWS
@@ -175,3 +183,12 @@ def test_every_upload_is_a_span_of_its_task(watch: Watch) -> None:
         assert set(span.attributes) == {
             "catalog.verdict", "catalog.http_status", "catalog.bytes", "catalog.ingestion_id"
         }  # fmt: skip
+
+
+def test_a_status_call_of_the_triggerer_begins_a_trace_of_its_own(watch: Watch) -> None:
+    """It belongs to no task's process, and so to no task's span."""
+    calls = watch.named("catalog status")
+    assert len(calls) >= BATCHES
+    assert {span.parent for span in calls} == {""}
+    assert len({span.trace for span in calls}) == len(calls)
+    assert {span.attributes["catalog.http_status"] for span in calls} == {200}
