@@ -19,6 +19,7 @@ from catalog_sync.keyed import without
 from catalog_sync.release import require_approval
 from catalog_sync.run import Kind
 from catalog_sync.scope import Covered
+from catalog_sync.tables import Tables
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -59,6 +60,7 @@ class Guarding:
         shards: dict[str, Any],
         prepared: list[dict[str, Any]],
         counts: Counts,
+        told: list[dict[str, Any]],
         leaving: Mapping[str, Mapping[str, int]],
         releases: Releases | None,
     ) -> Guarding:
@@ -67,6 +69,7 @@ class Guarding:
         :param shards: the manifest of ``shards``, with what it judged of the sources.
         :param prepared: the manifests of ``prepare``.
         :param counts: what both counted for the books, by store.
+        :param told: what ``judged_before`` has found.
         :param leaving: what would be archived, by store.
         """
         adopted = adopted_stores(run)
@@ -82,8 +85,7 @@ class Guarding:
         for store, rows in leaving.items():
             judged.setdefault(store, {}).update(rows)
         trips = judge(judged, adopted, run.settings.guards)
-        told = [*judged_before(run, shards, counts), *_closed_stores(counts, closed)]
-        told += [trip.as_dict() for trip in trips]
+        told = [*told, *_closed_stores(counts, closed), *(trip.as_dict() for trip in trips)]
         for one in told:
             log.warning("Guard %s: %s", one["code"], one["message"])
         inside = {store for shard in shards["shards"] for store in shard["stores"]}
@@ -183,21 +185,28 @@ def judged_before(run: Run, shards: dict[str, Any], counts: Counts) -> list[dict
         return []
     return [
         *({**one, "store": EVERYWHERE} for one in shards["sources"]),
-        *_empty_stores(run, counts, adopted_stores(run)),
+        *_empty_stores(run, counts),
     ]
 
 
-def _empty_stores(run: Run, counts: Counts, adopted: Collection[str]) -> list[dict[str, Any]]:
-    """Tell which stores that were loaded before have no row in any source; nothing of them is removed for that."""
-    asked = set(run.options.stores or run.stores)
+def _empty_stores(run: Run, counts: Counts) -> list[dict[str, Any]]:
+    """Tell which stores that were loaded before have no row in any source; nothing of them is removed for that.
+
+    A store was loaded when a run was complete for it, or when Amazon has rows of it, though no run ever was.
+    """
+    asked = set(run.options.stores or run.stores) & set(run.stores)
+    unread = {store for store in asked if not counts.get(store, Counter())["read"]}
+    loaded = adopted_stores(run) if unread else set()
+    tables = Tables(run.lake)
+    if unsure := sorted((unread - loaded) & set(tables.sizes("acknowledged") if unread else ())):
+        loaded |= set(tables.read("acknowledged", unsure, ["store_id", "state"]).filter(state="ACTIVE")["store_id"])
     return [
         {
             "code": Guard.STORE_EMPTY.value,
             "store": store,
             "message": f"{store}: no source has a row of this store, which was loaded before; what Amazon has stays",
         }
-        for store in sorted(asked & set(adopted) & set(run.stores))
-        if not counts.get(store, Counter())["read"]
+        for store in sorted(unread & loaded)
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.chaos.player import Player
-from tests.chaos.schedule import Night
+from tests.chaos.schedule import Night, Strike
 from tests.chaos.world import world
 
 from catalog_local.environment import CHECKOUT
@@ -40,6 +40,22 @@ def test_books_that_are_made_while_results_are_settled_are_incomplete(
     books = player.runs[0].books
     assert books is not None
     assert (books["state"], books["total"]["acknowledged"]) == ("complete", 8)
+
+
+def test_a_store_that_vanishes_after_a_first_load_that_was_never_complete_loses_nothing(fast_folder: Path) -> None:
+    """Amazon has rows of it, so it was loaded, although no run was ever complete (I5)."""
+    with world(fast_folder / "world", 0) as made:
+        player = Player(made)
+        player.begin()
+        player.night(Night(strikes=(Strike("report_fields_missing", times=6),)))
+        assert (player.runs[0].books or {})["state"] == "incomplete"
+        made.edit({key: row for key, row in made.source.items() if key == ("S1", "A")})
+        for _ in range(5):
+            player.night(Night())
+        books = player.runs[-1].books
+    assert books is not None
+    assert ("STORE_EMPTY", "S2") in {(one["code"], one["store"]) for one in books["guards"]}
+    assert made.archived == []
 
 
 def test_every_test_that_the_page_names_exists() -> None:
