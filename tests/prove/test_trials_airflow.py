@@ -259,10 +259,15 @@ Loaded = tuple[Trial, dict[Key, dict[str, Any]]]
 
 
 def test_a_rollback_to_day_1_after_day_2(engineer: Engineer, first: Loaded) -> None:
-    """What was there is as it was; what was in no store is archived once a person has said so; the rest is listed."""
+    """What was there is as it was; what was in no store is archived once a person has said so; the rest is listed.
+
+    The exports have no item that came to one store only, so day 2 brings one to LON-003.
+    """
     loaded, before = first
     assert (loaded.state, loaded.counts["acknowledged"], loaded.guards) == ("success", len(before), set())
-    second = engineer.night(day(2), "day 2")
+    new = next(sku for store, sku in sorted(before) if store == "CHI-007" and ("LON-003", sku) not in before)
+    more = day(1).filter((pl.col("item_no") == new) & (pl.col("store_no") == "CHI-007"))
+    second = engineer.night(pl.concat([day(2), more.with_columns(store_no=pl.lit("LON-003"))]), "day 2")
     assert (second.state, second.guards) == ("success", set())
     assert engineer.catalog() != before
 
@@ -282,6 +287,7 @@ def test_a_rollback_to_day_1_after_day_2(engineer: Engineer, first: Loaded) -> N
         for line in csv.DictReader(io.StringIO((engineer.stack.lake.get(key) or b"").decode("utf-8-sig")))
     ]
     assert {(one["store_id"], one["item_sku"]) for one in listed if one["why"] == "left this store only"} == left
+    assert ("LON-003", new) in left
     assert all(any((store, sku) in before for store in STORES) for _, sku in left)
     assert "did not have then, while other stores did" in engineer.plan(dry)
 
