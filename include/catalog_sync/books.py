@@ -107,12 +107,7 @@ def remarks(books: Mapping[str, Any]) -> list[str]:
     """Return what the books say beside their numbers, a sentence each: guards, held rows, and other runs' results."""
     told = [f"not found: {one}" for one in books.get("missing", ())]
     if books.get("held", {}).get("rows"):
-        held = books["held"]
-        codes = ", ".join(f"{rows:,} by {code}" for code, rows in held["by_code"].items())
-        told.append(
-            f"held: {codes}, the oldest since {utc(held['since']):%Y-%m-%d %H:%M} UTC; answer in release_held_changes, "
-            "or mend the source"
-        )
+        told.append(_held(books))
     if books.get("release_of"):
         told.append(f"released: what run {books['release_of']} held, as a person has approved")
     guards = () if books.get("release_of") else books.get("guards", ())
@@ -131,6 +126,17 @@ def remarks(books: Mapping[str, Any]) -> list[str]:
     return told
 
 
+def _held(books: Mapping[str, Any]) -> str:
+    """Return what is held, and what to do about it."""
+    held = books["held"]
+    codes = ", ".join(f"{rows:,} by {code}" for code, rows in held["by_code"].items())
+    if books.get("dry_run"):
+        return f"would be held: {codes}"
+    source = "" if books.get("rollback") else ", or mend the source"
+    since = f"{utc(held['since']):%Y-%m-%d %H:%M} UTC"
+    return f"held: {codes}, the oldest since {since}; answer in release_held_changes{source}"
+
+
 def _leaving(books: Mapping[str, Any]) -> list[str]:
     """Return what the books say of SKUs that leave; books that were made by an earlier version say nothing."""
     told = []
@@ -141,7 +147,10 @@ def _leaving(books: Mapping[str, Any]) -> list[str]:
         runs = ", ".join(f"{skus:,} absent from {missed}" for missed, skus in waiting.items())
         told.append(f"SKUs that wait to be archived, after {leaving['after']} complete runs: {runs}")
     if stores := leaving.get("partial"):
-        told.append(f"rows that left their store, though not every store, and are not archived: {_flat(stores)}")
+        what = "rows that left their store, though not every store, and are not archived"
+        if books.get("rollback"):
+            what = "rows that cannot be rolled back, since Amazon archives in every store or none"
+        told.append(f"{what}: {_flat(stores)}")
     if stores := leaving.get("closed"):
         told.append(
             f"rows that Amazon has in stores that are not configured, and that are not archived: {_flat(stores)}"

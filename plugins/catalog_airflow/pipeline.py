@@ -253,6 +253,8 @@ def summary_of(made: dict[str, Any]) -> str:
 
     whole = made["total"]
     told = ", ".join(f"{whole[column]:,} {column.replace('_', ' ')}" for column in books.COLUMNS if whole.get(column))
+    if archived := made.get("archives", {}).get("archived"):  # the UI shows a note's first line
+        told = f"{told}, {archived:,} SKUs archived"
     text = f"**{made['state']}**{' (dry run)' if made['dry_run'] else ''}: {told or 'nothing was read'}."
     # Books of an earlier version know no alarms.
     more = [*made["problems"], *made.get("alarms", ()), *books.remarks(made)]

@@ -154,6 +154,14 @@ def test_the_note_says_how_the_run_ended() -> None:
     assert summary_of(made) == "**incomplete**: 12,000 read, 5 unsent.\n\nRun `r`\n\n5 rows were not sent"
 
 
+def test_the_first_line_of_a_note_tells_what_was_archived() -> None:
+    """It is all that the UI shows of a note at once."""
+    made: dict[str, Any] = {"state": "complete", "dry_run": False, "run_id": "r", "problems": [], "total": {"read": 9}}
+    assert summary_of({**made, "archives": {"due": 2, "archived": 2}}).startswith(
+        "**complete**: 9 read, 2 SKUs archived.\n"
+    )
+
+
 def test_a_note_tells_what_is_held_before_all_guards() -> None:
     """Twelve guards of six stores would fill it, and what matters would be cut off."""
     made: dict[str, Any] = {"state": "complete", "dry_run": False, "run_id": "r", "problems": [], "total": {"held": 9}}

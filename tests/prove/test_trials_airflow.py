@@ -97,14 +97,18 @@ class Engineer:
         """Configure the stores."""
         (self.stack.folder / "stores.csv").write_text("\n".join(["store_id", *stores, ""]), encoding="utf-8")
 
-    def night(self, export: pl.DataFrame | bytes, what: str = "") -> Trial:
-        """Let a night pass on an export."""
+    def write(self, export: pl.DataFrame | bytes) -> None:
+        """Let the source be this export."""
         new = self.stack.folder / "items.new"
         if isinstance(export, bytes):
             new.write_bytes(export)
         else:
             export.write_csv(new)
         new.replace(self.stack.folder / "items.csv")
+
+    def night(self, export: pl.DataFrame | bytes, what: str = "") -> Trial:
+        """Let a night pass on an export."""
+        self.write(export)
         return self.run(NIGHTLY, what, reason=what or "a night")
 
     def run(self, dag_id: str, what: str, **form: Any) -> Trial:
@@ -294,6 +298,7 @@ def test_a_rollback_to_day_1_after_day_2(engineer: Engineer, first: Loaded) -> N
 
 def test_a_backfill_of_one_store(engineer: Engineer, first: Loaded) -> None:
     """The dry run says how many rows; then these are sent, and Amazon has what it had."""
+    engineer.write(day(1))
     before = engineer.catalog()
     form: dict[str, Any] = {"stores": ["PDX-001"], "resend": True}
     dry = engineer.run(BACKFILL, "backfill of PDX-001, a dry run", **form)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from tests.unit.stories.test_archive import asked, told
 from tests.unit.stories.world import World, counts, row
 
+from catalog_sync.books import remarks
 from catalog_sync.errors import BadInput
 from catalog_sync.plan_summary import as_markdown
 from catalog_sync.release import approve, question
@@ -40,6 +43,7 @@ def test_the_active_items_are_those_of_day_1_once_the_archives_are_approved(worl
     assert told(books) == {"due": 1, "held": 1}
     assert books["held"]["by_code"] == {"ROLLBACK_ARCHIVES": 2}
     assert asked(world) == []
+    assert re.fullmatch(r"held: 2 by ROLLBACK_ARCHIVES, .* UTC; answer in release_held_changes", remarks(books)[0])
     job = world.job("back")
     approve(job.open(), question(job.open())["hash"][:12], "ann", "the file was that of another retailer")
     books = world.job("release", kind=Kind.ROLLBACK, to="first", release="back").whole()
@@ -48,13 +52,18 @@ def test_the_active_items_are_those_of_day_1_once_the_archives_are_approved(worl
     left = {("PDX-001", "SKU-3"): "A"}
     assert world.catalog() == {**world.before, **left}  # type: ignore[attr-defined]
     assert books["leaving"]["partial"] == {"PDX-001": 1}
+    assert remarks(books) == [
+        "released: what run back held, as a person has approved",
+        "archives, in SKUs: archived 1, asked 1, due 1, planned 1",
+        "rows that cannot be rolled back, since Amazon archives in every store or none: PDX-001 1",
+    ]
 
 
 def test_the_plan_says_what_cannot_be_rolled_back_and_what_comes_next(world: World) -> None:
     """A dry run shows it and sends nothing; the next night goes forward again."""
     before = world.catalog()
     job = world.job("dry", kind=Kind.ROLLBACK, to="first", dry_run=True)
-    job.whole()
+    assert remarks(job.whole())[0] == "would be held: 2 by ROLLBACK_ARCHIVES"
     text = as_markdown(job.open().plan)
     for part in (
         "To what Amazon had after run first",

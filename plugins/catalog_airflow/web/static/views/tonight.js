@@ -53,22 +53,24 @@ const OVER = [
   { title: "What", of: (one) => one.what, class: "long" },
 ];
 
-function head({ record, now, live, total, stores: lines }, newest) {
+function head({ record, now, live, total, stores: lines, archives: skus }, newest) {
   const began = ["Began ", time(record.started_at), ` (${ago(record.started_at, now)})`];
   const ended = record.ended_at ? [`, took ${duration(record.ended_at - record.started_at)}`] : [`, ${duration(now - record.started_at)} so far`];
   return h("div", { class: "headline" },
     h("div", {}, h("p", { class: "eyebrow" }, newest ? "The newest night" : kindOf(record)),
-      h("h2", { class: "state" }, stateBadge(record, now), " ", sentence(total, live, Object.keys(lines).length)),
+      h("h2", { class: "state" }, stateBadge(record, now), " ", sentence(total, live, Object.keys(lines).length, skus)),
       h("p", { class: "muted" }, began, ended, record.by ? ` · started by ${record.by}` : "", record.reason ? ` · “${record.reason}”` : "")),
     h("p", { class: "actions" }, inAirflow(record.origin), h("code", { class: "muted" }, record.run_id)));
 }
 
-function sentence(total, live, stores) {
+function sentence(total, live, stores, skus) {
   if (!total.read) return live ? "reading the sources" : "nothing was read";
   const parts = [`${number(total.read)} rows of ${counted(stores, "store")} read`];
   if (total.acknowledged) parts.push(`${number(total.acknowledged)} acknowledged`);
   else if (total.planned) parts.push(`${number(total.planned)} to send`);
-  else parts.push("nothing to send");
+  else if (!skus.planned) parts.push("nothing to send");
+  if (skus.archived) parts.push(`${counted(skus.archived, "SKU")} archived`);
+  else if (skus.planned) parts.push(`${counted(skus.planned, "SKU")} to archive`);
   return parts.join(", ");
 }
 
