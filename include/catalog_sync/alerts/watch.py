@@ -58,7 +58,7 @@ def stuck(run: Run) -> list[Finding]:
     oldest = min(late, key=lambda one: one.sent_at)
     states = ", ".join(sorted({one.state.value for one in late}))
     what = (
-        f"{len(late):,} uploads with {sum(one.rows for one in late):,} rows have no result ({states}); the oldest is "
+        f"uploads without a result: {len(late):,}, with {sum(one.rows for one in late):,} rows ({states}); the oldest is "
         f"{shorten(oldest.ingestion_id)} of run {oldest.key.run_id}, sent {utc(oldest.sent_at):%Y-%m-%d %H:%M} UTC"
     )
     return [Finding(Kind.UPLOADS_STUCK, what, since=oldest.sent_at + limit)]
@@ -71,7 +71,7 @@ def dead_letters(run: Run, sqs: Any = None) -> list[Finding]:
     sqs = sqs or run.aws.client("sqs")
     queue = DeadLetterQueue.of(sqs, sqs.get_queue_url(QueueName=run.settings.results.queue)["QueueUrl"])
     waiting = queue.waiting() if queue else 0
-    what = f"about {waiting:,} messages lie in the dead-letter queue of {run.settings.results.queue}"
+    what = f"messages in the dead-letter queue of {run.settings.results.queue}: about {waiting:,}"
     return [Finding(Kind.DEAD_LETTERS, what)] if waiting else []
 
 

@@ -355,7 +355,10 @@ def test_without_channels_the_log_tells(office: Office, caplog: pytest.LogCaptur
     office.alerts(routes={})
     buried(office)
     office.hour()
-    assert caplog.text.count("acme: Messages became dead letters: about 1 messages lie in the dead-letter queue") == 1
+    assert (
+        caplog.text.count("acme: Messages became dead letters: messages in the dead-letter queue of results: about 1")
+        == 1
+    )
 
 
 def test_it_is_told_again_after_a_day_and_not_before(office: Office) -> None:

@@ -50,7 +50,7 @@ const LIMIT = {
     ctx.stroke();
     ctx.textAlign = "right";
     ctx.font = "12px sans-serif";
-    ctx.fillText(label, right - 4, at - 5);
+    ctx.fillText(label, right - 4, at - 7);
     ctx.restore();
   },
 };

@@ -26,7 +26,7 @@ function form(asked) {
 }
 
 function answer(story) {
-  const run = story.run ? h("p", { class: "muted" }, "The last run that read it began ", time(story.run.started_at), ` and is ${story.run.state}. `, link("Its books", "tonight", { run: story.run.run_id }), story.run.origin ? [" · ", inAirflow(story.run.origin)] : "") : null;
+  const run = story.run ? h("p", { class: "muted" }, story.stores.length ? "The last run that read it began " : "The last run that read the sources began ", time(story.run.started_at), ` and is ${story.run.state}. `, link("Its books", "tonight", { run: story.run.run_id }), story.run.origin ? [" · ", inAirflow(story.run.origin)] : "") : null;
   if (!story.stores.length) {
     return [note("warn", `Nothing is known of ${story.sku} in any store`, h("p", {}, "Look at the spelling. If the source has it, name the store, too: rows that were never sent are found by their store.")), run, events(story)];
   }
