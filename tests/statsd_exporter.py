@@ -92,11 +92,12 @@ class Exporter:
     def take(self, datagram: str) -> None:
         """Take one datagram, a line for each metric."""
         for line in datagram.splitlines():
-            match = re.fullmatch(r"([^:]+):([.\deE+-]+)\|(c|g|ms)", line)
+            # Airflow samples two gauges of its own; statsd_exporter takes their value as it is.
+            match = re.fullmatch(r"([^:]+):([.\deE+-]+)\|(?:(c|ms)|(g)(?:\|@[\d.]+)?)", line)
             with self.lock:
                 # A gauge with a sign is relative: none of ours is meant so.
-                if match and not (match[3] == "g" and match[2][0] in "+-"):
-                    self._take(match[1], float(match[2]), _TYPES[match[3]])
+                if match and not (match[4] and match[2][0] in "+-"):
+                    self._take(match[1], float(match[2]), _TYPES[match[3] or match[4]])
                 else:
                     self.strays.add(line)
 

@@ -179,16 +179,17 @@ def test_every_upload_is_a_span_of_its_task(watch: Watch) -> None:
     assert [span.attributes["catalog.verdict"] for span in uploads] == ["ACCEPTED"] * BATCHES
     assert len({span.trace for span in uploads}) == 1
     for span in uploads:
-        assert span.parent in known, "the task's span has not come"
+        assert known[span.parent].name.startswith("worker.upload[")
         assert set(span.attributes) == {
             "catalog.verdict", "catalog.http_status", "catalog.bytes", "catalog.ingestion_id"
         }  # fmt: skip
 
 
-def test_a_status_call_of_the_triggerer_begins_a_trace_of_its_own(watch: Watch) -> None:
-    """It belongs to no task's process, and so to no task's span."""
+def test_every_status_call_of_the_triggerer_is_a_span_of_its_trigger(watch: Watch) -> None:
+    """In the trace of the run, too, below the task that deferred to it."""
+    known = {span.span: span for span in watch.spans}
     calls = watch.named("catalog status")
     assert len(calls) >= BATCHES
-    assert {span.parent for span in calls} == {""}
-    assert len({span.trace for span in calls}) == len(calls)
+    assert {known[span.parent].name for span in calls} == {"trigger.collect_results"}
+    assert {span.trace for span in calls} == {span.trace for span in watch.named("dag_run.nightly_catalog_sync")}
     assert {span.attributes["catalog.http_status"] for span in calls} == {200}

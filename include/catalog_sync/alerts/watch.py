@@ -58,8 +58,8 @@ def stuck(run: Run) -> list[Finding]:
     oldest = min(late, key=lambda one: one.sent_at)
     states = ", ".join(sorted({one.state.value for one in late}))
     what = (
-        f"uploads without a result: {len(late):,}, with {sum(one.rows for one in late):,} rows ({states}); the oldest is "
-        f"{shorten(oldest.ingestion_id)} of run {oldest.key.run_id}, sent {utc(oldest.sent_at):%Y-%m-%d %H:%M} UTC"
+        f"uploads without a result: {len(late):,}, with {sum(one.rows for one in late):,} rows ({states}); the oldest "
+        f"is {shorten(oldest.ingestion_id)} of run {oldest.key.run_id}, sent {utc(oldest.sent_at):%Y-%m-%d %H:%M} UTC"
     )
     return [Finding(Kind.UPLOADS_STUCK, what, since=oldest.sent_at + limit)]
 
