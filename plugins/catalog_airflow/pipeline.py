@@ -26,8 +26,7 @@ from catalog_airflow.assets import CATALOG, CATALOG_SYNCED
 from catalog_airflow.connections import AirflowConnections
 from catalog_airflow.context import label, open_named, open_run
 from catalog_airflow.listeners import SUMMARY
-from catalog_airflow.operators import StartFollowUp
-from catalog_airflow.release import AskForRelease
+from catalog_airflow.operators import AskForRelease, StartFollowUp
 from catalog_airflow.sensors import CollectResultsSensor
 from catalog_airflow.tasks import catalog_task, plan_task, show_plan, tell
 from catalog_sync.errors import Misconfigured

@@ -13,18 +13,18 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Param, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from catalog_airflow.context import open_named
 from catalog_airflow.listeners import SUMMARY
+from catalog_airflow.operators import StartRun
 from catalog_sync.errors import CatalogSyncError
 from catalog_sync.run import Kind, Options
 
 log = logging.getLogger(__name__)
 
-RELEASE_DAG, RUNS_IN, ROLLED_BACK_IN = "release_held_changes", "backfill_catalog", "rollback_catalog"
+RUNS_IN, ROLLED_BACK_IN = "backfill_catalog", "rollback_catalog"
 #: A question is open until the next night is near, which asks anew; less than ``DAGRUN_TIMEOUT``.
 RESPONSE_TIMEOUT = timedelta(hours=18)
 SHOWN = "show_held"
@@ -67,46 +67,8 @@ class AskPerson(ApprovalOperator):
         return super().execute_complete(context, event)
 
 
-class AskForRelease(TriggerDagRunOperator):
-    """Asks a person about the rows that the run's plan holds; skipped when it holds none, and in a dry run.
-
-    Each run asks once, however often its task is cleared.
-    """
-
-    def __init__(self, *, kind: str, **kwargs: Any) -> None:
-        super().__init__(
-            trigger_dag_id=RELEASE_DAG,
-            trigger_run_id="held__{{ run_id }}",
-            logical_date=None,
-            skip_when_already_exists=True,
-            **kwargs,
-        )
-        self.kind = kind
-
-    def execute(self, context: Any) -> None:
-        """Start the question, or skip."""
-        planned = context["ti"].xcom_pull(task_ids="plan", key="plan") or {}
-        if planned.get("dry_run") or not planned.get("held"):
-            raise AirflowSkipException("nothing is held that a person could release")
-        from catalog_airflow.context import name_of
-        from catalog_sync.run import Kind
-
-        self.conf = {"run": name_of(Kind(self.kind), context["dag_run"].run_id)}
-        self.log.info("Asking whether held rows are sent", rows=planned["held"])
-        super().execute(context)
-
-
-class StartRelease(TriggerDagRunOperator):
+class StartRelease(StartRun):
     """Starts the run that sends the approved rows, after checking that the approval is for exactly this held set."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            trigger_dag_id=RUNS_IN,
-            trigger_run_id="release__{{ run_id }}",
-            logical_date=None,
-            skip_when_already_exists=True,
-            **kwargs,
-        )
 
     def execute(self, context: Any) -> None:
         """Check, record the approval, and start the run."""
@@ -121,11 +83,12 @@ class StartRelease(TriggerDagRunOperator):
             raise AirflowFailException(str(error)) from None
         why = f"release of {shown['rows']:,} held rows, approved by {_who(answer)}"
         held = _run(context)
-        self.conf = {"release": held.run_id, "dry_run": False, "reason": f"{why}: {reason}"[:500]}
-        if held.options.kind is Kind.ROLLBACK:  # released by a run to the same target
-            self.trigger_dag_id = ROLLED_BACK_IN
-            self.conf |= {"to": held.options.to, "stores": list(held.options.stores)}
-        super().execute(context)
+        conf = {"release": held.run_id, "dry_run": False, "reason": f"{why}: {reason}"[:500]}
+        if held.options.kind is not Kind.ROLLBACK:
+            self.start(context, RUNS_IN, "release", conf)
+        # Released by a run to the same target.
+        target = {"to": held.options.to, "stores": list(held.options.stores)}
+        self.start(context, ROLLED_BACK_IN, "release", {**conf, **target})
 
 
 @task(task_id=SHOWN)
