@@ -45,7 +45,7 @@ def test_a_broken_dag_file_is_caught(parse: Callable[[Path], Any], tmp_path: Pat
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "dags").glob("*.py")))
 def test_parsing_imports_no_heavy_library(name: str) -> None:
-    """Every task parses its DAG file again, so none of what takes long is imported by it, nor the scheduler's models."""
+    """Every task parses its DAG file again, so it imports nothing that takes long, nor the scheduler's models."""
     heavy = ("pandas", "polars", "pyarrow", "deltalake", "boto3", "numpy", "airflow.models.dagrun")
     code = (
         f"import sys; sys.path.append('plugins'); sys.path.append('dags'); import {name};"

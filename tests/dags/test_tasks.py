@@ -8,12 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DagRunTriggerException
 from airflow.serialization.serialized_objects import DagSerialization
 
 from catalog_airflow import tasks
 from catalog_airflow.links import CatalogPageLink, LakeLink, RunbookLink, lake_address
 from catalog_airflow.listeners import NOTE_LIMIT, shortened
+from catalog_airflow.operators import AskForRelease, StartedRunLink
 from catalog_airflow.pipeline import summary_of
 from catalog_sync.alerts.kinds import ABOUT
 
@@ -38,6 +39,20 @@ def test_the_page_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "https://airflow.example.com/team/dags/nightly_catalog_sync/runs/manual__2026-11-23T02%3A30%3A00%2B00%3A00"
         "/plugin/catalog-run"
     )
+
+
+def test_a_run_is_started_once_and_linked() -> None:
+    """What a task starts is called after its own run, so that a cleared one starts no other; the task links to it."""
+    asked = AskForRelease(task_id="ask_for_release", kind="night")
+    assert StartedRunLink().get_link(asked, ti_key=KEY) == ""
+    ti = SimpleNamespace(xcom_pull=lambda **_: {"held": 3})
+    with pytest.raises(DagRunTriggerException) as started:
+        asked.execute({"ti": ti, "dag_run": SimpleNamespace(run_id="scheduled__2026-11-28T02:00:00+00:00")})
+    assert started.value.trigger_dag_id == "release_held_changes"
+    assert started.value.dag_run_id == "held__scheduled__2026-11-28T02:00:00+00:00"
+    assert started.value.skip_when_already_exists
+    link = StartedRunLink().get_link(asked, ti_key=KEY)
+    assert link.endswith("/dags/release_held_changes/runs/held__scheduled__2026-11-28T02%3A00%3A00%2B00%3A00")
 
 
 def test_the_files_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
