@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.chaos import oracle
 from tests.chaos.player import Player
-from tests.chaos.rows import Row
+from tests.chaos.rows import SKUS, Row
 from tests.chaos.schedule import DAY, Night, Schedule
 from tests.chaos.violated import Violated, violated
 from tests.chaos.world import world
@@ -62,13 +62,22 @@ def _rest(player: Player, seed: int, mended: bool) -> None:
         if not _holds(player):
             return
         player.night(Night(answer=(1, "approve")))
-        player.night(Night())
-    _sends_nothing(player, "after what was held is released")
+        _until_nothing_is_sent(player)
 
 
 def _holds(player: Player) -> int:
     books = player.runs[-1].books
     return int(books["held"].get("rows", 0)) if books else 0
+
+
+def _until_nothing_is_sent(player: Player) -> None:
+    """Rest while a row waits for the barcode that another one gives up, which waits for a third: a night for each."""
+    for _ in SKUS:
+        before = len(player.world.sent)
+        player.night(Night())
+        if len(player.world.sent) == before:
+            return
+    _sends_nothing(player, "after what was held is released")
 
 
 def _sends_nothing(player: Player, when: str) -> None:
