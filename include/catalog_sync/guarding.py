@@ -196,9 +196,10 @@ def _empty_stores(run: Run, counts: Counts) -> list[dict[str, Any]]:
     """
     asked = set(run.options.stores or run.stores) & set(run.stores)
     unread = {store for store in asked if not counts.get(store, Counter())["read"]}
-    loaded = adopted_stores(run) if unread else set()
-    tables = Tables(run.lake)
-    if unsure := sorted((unread - loaded) & set(tables.sizes("acknowledged") if unread else ())):
+    if not unread:
+        return []
+    loaded, tables = adopted_stores(run), Tables(run.lake)
+    if unsure := sorted((unread - loaded) & tables.sizes("acknowledged").keys()):
         loaded |= set(tables.read("acknowledged", unsure, ["store_id", "state"]).filter(state="ACTIVE")["store_id"])
     return [
         {

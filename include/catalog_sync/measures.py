@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
-from catalog_sync import books
 from catalog_sync.api.outcomes import Verdict
+from catalog_sync.books import ARCHIVES as ARCHIVE_COLUMNS
 from catalog_sync.books import COLUMNS
 from catalog_sync.contract.codes import Code
 from catalog_sync.metrics import Counter, Gauge, Metric, Timer
@@ -66,7 +66,7 @@ REPORTS = Counter("reports", "reports that were to be archived", {"result": ("ar
 # --- runs and rows
 
 ROWS = Counter("rows", "rows, by column of the books; without dry runs", {"outcome": COLUMNS})
-ARCHIVES = Counter("archives", "SKUs to archive, by column of their books", {"outcome": books.ARCHIVES})
+ARCHIVES = Counter("archives", "SKUs to archive, by column of their books", {"outcome": ARCHIVE_COLUMNS})
 REJECTS = Counter("rejects", "broken rules of rejected rows, by rule", {"code": _lower(Code)})
 RUNS = Counter("runs", "runs that ended, by how their books stood first", {**_KIND, "state": _STATES})
 BOOKS = Gauge("last_run_rows", "the books of the last run of each kind", {**_KIND, "outcome": COLUMNS})

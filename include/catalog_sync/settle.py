@@ -123,11 +123,11 @@ def _due(run: Run, attempt: Attempt, now: float) -> str:
 def _apply(run: Run, outcomes: pl.DataFrame, now: float) -> None:
     tables = Tables(run.lake)
     added = dict(outcomes.group_by("store_id").len().iter_rows())
-    holding = tables.sizes("held").keys()
+    refusing, holding = tables.sizes("refusals").keys(), tables.sizes("held").keys()
     for stores in packs(added, tables.sizes("acknowledged")):
         rows = outcomes.filter(pl.col("store_id").is_in(stores))
         standing = tables.replace("acknowledged", stores, partial(catalog_rows.replaced, outcomes=rows, now=now))
-        if "refused" in rows["outcome"] or any(store in tables.sizes("refusals") for store in stores):
+        if "refused" in rows["outcome"] or refusing & set(stores):
             tables.replace("refusals", stores, partial(catalog_rows.refused, outcomes=rows, acknowledged=standing))
         if holds := holding & set(stores):
             tables.replace("held", holds, partial(held.settled, outcomes=rows))

@@ -26,9 +26,17 @@ class CatalogPageLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         """Return the address of the page as a tab of the run, in this Airflow."""
-        base = str(conf.get("api", "base_url", fallback="") or "")
-        dag, run = quote(ti_key.dag_id, safe=""), quote(ti_key.run_id, safe="")
-        return f"{base.rstrip('/')}/dags/{dag}/runs/{run}/plugin/{RUN_ROUTE}"
+        return f"{run_address(ti_key.dag_id, ti_key.run_id)}/plugin/{RUN_ROUTE}"
+
+
+class StartedRunLink(BaseOperatorLink):
+    """The run that the task has started (``operators.StartRun``)."""
+
+    name = "Started run"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address of the run in this Airflow; empty when none was started."""
+        return run_address(*operator.started) if operator.started else ""
 
 
 class LakeLink(BaseOperatorLink):
@@ -66,6 +74,12 @@ class RunbookLink(BaseOperatorLink):
 RUNBOOKS = {"upload": "RUN_INCOMPLETE", "collect_results": "UPLOADS_STUCK", "account": "RUN_INCOMPLETE"}
 #: The folder below the run's in which a task's work lies.
 FOLDERS = {"upload": "batches/", "collect_results": "reports/"}
+
+
+def run_address(dag_id: str, run_id: str) -> str:
+    """Return where this Airflow shows a run."""
+    base = str(conf.get("api", "base_url", fallback="") or "")
+    return f"{base.rstrip('/')}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
 
 
 def kind_of(operator: Any) -> str:

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from typing import Any, NoReturn
-from urllib.parse import quote
 
-from airflow.sdk import BaseOperator, BaseOperatorLink
-from airflow.sdk.configuration import conf
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
+from catalog_airflow.links import StartedRunLink
+
 RELEASE_DAG = "release_held_changes"
-
-
-class StartedRunLink(BaseOperatorLink):
-    """The run that the task has started."""
-
-    name = "Started run"
-
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Return the address of the run in this Airflow; empty when none was started."""
-        if not getattr(operator, "started", None):
-            return ""
-        dag, run = (quote(part, safe="") for part in operator.started)
-        base = str(conf.get("api", "base_url", fallback="") or "")
-        return f"{base.rstrip('/')}/dags/{dag}/runs/{run}"
 
 
 class StartRun(BaseOperator):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.chaos import oracle
 from tests.chaos.player import Player
+from tests.chaos.recorded import Sent
 from tests.chaos.rows import SKUS, Row
 from tests.chaos.schedule import DAY, Night, Schedule
 from tests.chaos.violated import Violated, violated
@@ -50,10 +51,9 @@ def _rest(player: Player, seed: int, mended: bool) -> None:
     world.queues.failing_deletes = 0
     full = seed % IN_FULL == 0
     for number, pause in enumerate(REST):
-        before = len(world.sent) + len(world.archived)
-        player.night(Night(pause=pause))
-        sent = len(world.sent) + len(world.archived) - before
-        if number and not full and not sent and world.nothing_pends():
+        archived = len(world.archived)
+        quiet = not _uploads_of(player, Night(pause=pause)) and len(world.archived) == archived
+        if number and not full and quiet and world.nothing_pends():
             break
     else:
         _sends_nothing(player, f"after {len(REST)} nights of peace")
@@ -73,16 +73,18 @@ def _holds(player: Player) -> int:
 def _until_nothing_is_sent(player: Player) -> None:
     """Rest while a row waits for the barcode that another one gives up, which waits for a third: a night for each."""
     for _ in SKUS:
-        before = len(player.world.sent)
-        player.night(Night())
-        if len(player.world.sent) == before:
+        if not _uploads_of(player, Night()):
             return
     _sends_nothing(player, "after what was held is released")
 
 
 def _sends_nothing(player: Player, when: str) -> None:
-    before = len(player.world.sent)
-    player.night(Night())
-    if len(player.world.sent) > before:
-        keys = sorted({key for sent in player.world.sent[before:] for key in sent.items})
+    if sent := _uploads_of(player, Night()):
+        keys = sorted({key for one in sent for key in one.items})
         violated(f"I7: a run over a source at rest, {when}, still sends {keys}")
+
+
+def _uploads_of(player: Player, night: Night) -> list[Sent]:
+    before = len(player.world.sent)
+    player.night(night)
+    return player.world.sent[before:]

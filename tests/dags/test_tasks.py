@@ -12,9 +12,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, D
 from airflow.serialization.serialized_objects import DagSerialization
 
 from catalog_airflow import tasks
-from catalog_airflow.links import CatalogPageLink, LakeLink, RunbookLink, lake_address
+from catalog_airflow.links import CatalogPageLink, LakeLink, RunbookLink, StartedRunLink, lake_address
 from catalog_airflow.listeners import NOTE_LIMIT, shortened
-from catalog_airflow.operators import AskForRelease, StartedRunLink
+from catalog_airflow.operators import AskForRelease
 from catalog_airflow.pipeline import summary_of
 from catalog_sync.alerts.kinds import ABOUT
 
