@@ -296,10 +296,11 @@ def _catalog(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
     version = plan["acknowledged_version"]
     before = tables.read("acknowledged", stores if version is not None else [], columns, version)
     after = tables.read("acknowledged", stores, columns)
-    # What only another run settled meanwhile is in that run's books, not in ours.
+    # What only another run settled meanwhile, gained or archived, is in that run's books: for ours it stands as it stood.
+    others = after.join(before, on=columns, how="anti").join(keys, on=list(KEY), how="anti")
+    stood = before.join(others, on=list(KEY), how="semi")
+    after = pl.concat([after.join(others, on=list(KEY), how="anti"), stood])
     active = before.filter(pl.col("state") == "ACTIVE")
-    others = after.join(active, on=list(KEY), how="anti").join(keys, on=list(KEY), how="anti")
-    after = after.join(others, on=list(KEY), how="anti")
     archive = pl.col("content_hash") == ARCHIVE
     standing = after.filter(pl.col("state") == "ACTIVE")
     gained = outcomes.filter(~archive).select(KEY).unique().join(before, on=list(KEY), how="left")

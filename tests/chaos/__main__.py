@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import SimpleQueue
 from pathlib import Path
 
 from tests.fast_place import fast_place
+from tests.one_core import cores, stay_on
 
 #: Schedules that are drawn from one seed.
 BATCH = 100
@@ -69,6 +72,10 @@ def batch(seed: int, schedules: int) -> Played:
     return done, struck, besides, violations
 
 
+def _take_core(numbers: SimpleQueue[int]) -> None:
+    stay_on(numbers.get())
+
+
 def main() -> int:
     """Play the schedules on every core."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
@@ -76,14 +83,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=20_260_101)
     asked = parser.parse_args()
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    workers = len(os.sched_getaffinity(0))
+    workers = len(cores()) or os.cpu_count() or 1
+    numbers: SimpleQueue[int] = SimpleQueue()
+    for number in range(workers):
+        numbers.put(number)
     sizes = [min(BATCH, asked.schedules - first) for first in range(0, asked.schedules, BATCH)]
     struck: Counter[str] = Counter()
     besides: Counter[str] = Counter()
     violations: list[str] = []
     played = 0
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=_take_core, initargs=(numbers,)) as pool:
         batches = [pool.submit(batch, asked.seed + number, size) for number, size in enumerate(sizes)]
+        for ending in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(ending, signal.default_int_handler)
         try:
             for ended in as_completed(batches):
                 done, faults, more, found = ended.result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.fast_place import fast_place
+from tests.one_core import one_core
 
 
 @pytest.fixture(scope="module")
@@ -17,3 +19,10 @@ def fast_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=fast_place()))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _one_core() -> Iterator[None]:
+    """Let each of pytest-xdist's workers play on a core of its own."""
+    with one_core(int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))):
+        yield

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.chaos.play import play
 from tests.chaos.player import Player
-from tests.chaos.schedule import Night, Strike
+from tests.chaos.schedule import Edit, Incident, Night, Schedule, Strike
 from tests.chaos.world import world
 
 from catalog_local.environment import CHECKOUT
@@ -56,6 +57,24 @@ def test_a_store_that_vanishes_after_a_first_load_that_was_never_complete_loses_
     assert books is not None
     assert ("STORE_EMPTY", "S2") in {(one["code"], one["store"]) for one in books["guards"]}
     assert made.archived == []
+
+
+def test_an_archive_that_another_run_settles_meanwhile_is_not_missing_in_its_books(fast_folder: Path) -> None:
+    """It is in the books of the run that asked for it, whoever settles it (I6)."""
+    other = Night(edits=(Edit("price", ("S2", "A")),), pause=600)
+    night = Night(
+        edits=(Edit("leave", ("S1", "C")), Edit("price", ("S1", "A"))),
+        strikes=(Strike("reset_after", times=6),),
+        incidents=(Incident(150, "other", other),),
+    )
+    player = play(Schedule(nights=(night,), guarded=True, loaded=True), fast_folder)
+    mine, meanwhile = (played.books for played in player.runs[1:3])
+    assert mine
+    assert meanwhile
+    assert meanwhile["catalog"]["S2"] == {
+        "active_before": 4, "new": 0, "reactivated": 0, "archived": 0, "active_after": 4
+    }  # fmt: skip
+    assert mine["catalog"]["S2"]["archived"] == 1
 
 
 def test_every_test_that_the_page_names_exists() -> None:
