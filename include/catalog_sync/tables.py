@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from catalog_sync.errors import RetryLater, shorten
@@ -93,6 +93,9 @@ ABSENT = {
 
 #: Stands for the content of a row that is, or should be, archived: in outcomes, and in the table ``refusals``.
 ARCHIVE = "archived"
+
+#: How files are written. Whoever asks for one SKU reads, of each file, only the group of rows that may have it.
+WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=20_000)
 
 Schema = dict[str, Any]
 _SCHEMAS: dict[str, tuple[Schema, str]] = {
@@ -208,7 +211,7 @@ class Tables:
         return (
             _scan(table, schema)
             .filter(pl.col(partition).is_in(list(partitions)))
-            .filter(pl.lit(True) if skus is None else pl.col("item_sku").is_in(skus.implode()))
+            .filter(pl.lit(True) if skus is None else _one_of(skus))
             .filter(pl.lit(True) if where is None else where)
             .select(columns or list(schema))
             .collect()
@@ -234,7 +237,9 @@ class Tables:
             self._lake.require_room(int(after.estimated_size()))
             values = ", ".join("'" + value.replace("'", "''") + "'" for value in sorted(partitions))
             try:
-                write_deltalake(table, after, mode="overwrite", predicate=f"{partition} IN ({values})")
+                write_deltalake(
+                    table, after, mode="overwrite", predicate=f"{partition} IN ({values})", writer_properties=WRITER
+                )
             except CommitFailedError:
                 continue
             return after
@@ -262,11 +267,18 @@ class Tables:
             self._lake.require_room(int(rows.estimated_size()))
             marks = CommitProperties(app_transactions=[Transaction(part, 1) for part in new])
             try:
-                write_deltalake(table, rows.sort("item_sku"), mode="append", commit_properties=marks)
+                write_deltalake(
+                    table, rows.sort("item_sku"), mode="append", commit_properties=marks, writer_properties=WRITER
+                )
             except CommitFailedError:
                 continue
             return
         raise RetryLater(f"table {name}: others kept adding the same rows; try again", after=30)
+
+
+def _one_of(skus: pl.Series) -> pl.Expr:
+    """Tell whether a row's SKU is one of these. One alone is looked up in the statistics of row groups."""
+    return pl.col("item_sku") == skus[0] if len(skus) == 1 else pl.col("item_sku").is_in(skus.implode())
 
 
 def _scan(table: DeltaTable, schema: Schema) -> pl.LazyFrame:

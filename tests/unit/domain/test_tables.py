@@ -1,4 +1,4 @@
-"""The past of a table: which version stood at a time."""
+"""The tables: which version stood at a time, and how a few SKUs are found among many."""
 
 from __future__ import annotations
 
@@ -54,3 +54,24 @@ def test_the_oldest_commits_may_be_gone(tables: Tables, tmp_path: Path) -> None:
     for version in (0, 1):
         (tmp_path / "tables" / "held" / "_delta_log" / f"{version:020d}.json").unlink()
     assert [tables.version_at("held", at) for at in (300.0, 350.0, 500.0)] == [2, 3, 4]
+
+
+def test_a_sku_is_looked_up_in_one_group_of_rows_of_each_file(tmp_path: Path) -> None:
+    """The files say between which SKUs each group lies; groups that lie apart need not be read."""
+    from pyarrow import parquet
+
+    tables = Tables(Lake(LocalStore(tmp_path), str(tmp_path)))
+    skus = [f"SKU-{number:06d}" for number in range(50_000)]
+    rows = pl.DataFrame({"store_id": "SEA-001", "item_sku": skus}).select(
+        pl.col(name) if name in ("store_id", "item_sku") else pl.lit(None, kind).alias(name)
+        for name, kind in HELD.items()
+    )
+    tables.replace("held", ["SEA-001"], lambda before: rows)
+    (file,) = (tmp_path / "tables" / "held").rglob("*.parquet")
+    groups = [parquet.read_metadata(file).row_group(n) for n in range(3)]
+    skus_of = [next(c for c in group.to_dict()["columns"] if c["path_in_schema"] == "item_sku") for group in groups]
+    ends = [(column["statistics"]["min"], column["statistics"]["max"]) for column in skus_of]
+    assert ends == [(skus[0], skus[19_999]), (skus[20_000], skus[39_999]), (skus[40_000], skus[-1])]
+    for asked in (["SKU-030000"], ["SKU-030000", "SKU-000001"], ["no such"], []):
+        found = tables.read("held", ["SEA-001"], skus=pl.Series(asked, dtype=pl.String))["item_sku"]
+        assert sorted(found) == sorted(set(asked) & set(skus))
