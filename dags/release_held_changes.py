@@ -12,7 +12,7 @@ which shows a person what is held and why, and waits.
 
 **Approve** sends the rows that are still as they were shown: what the sources say otherwise by now stays held.
 **Reject** and **no answer** send nothing: the rows stay held, and the next night derives them again and asks anew.
-After 18 hours a question counts as not answered.
+After 18 hours a question counts as not answered. Questions of several runs may be open at once.
 
 Look first: the tables in the question, and the list of every change (`changes/*.csv` in the run's folder of the lake).
 All prices times a hundred, or a store's assortment gone, is a source to mend, not a question to approve.
@@ -28,7 +28,7 @@ run. Who approved what: `python -m catalog_sync audit`.
 
 from airflow.sdk import Param, dag
 
-from catalog_airflow.defaults import BY_HAND
+from catalog_airflow.defaults import ASKING
 from catalog_airflow.release import release_pipeline
 
 
@@ -36,7 +36,7 @@ from catalog_airflow.release import release_pipeline
     doc_md=__doc__,
     schedule=None,
     catchup=False,
-    **BY_HAND,
+    **ASKING,
     params={
         "run": Param(
             type="string",

@@ -296,7 +296,7 @@ def _catalog(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
     version = plan["acknowledged_version"]
     before = tables.read("acknowledged", stores if version is not None else [], columns, version)
     after = tables.read("acknowledged", stores, columns)
-    # What only another run settled meanwhile, gained or archived, is in that run's books: for ours it stands as it stood.
+    # What only another run settled meanwhile is in the books of that run. For ours it stands as it stood.
     others = after.join(before, on=columns, how="anti").join(keys, on=list(KEY), how="anti")
     stood = before.join(others, on=list(KEY), how="semi")
     after = pl.concat([after.join(others, on=list(KEY), how="anti"), stood])

@@ -40,7 +40,7 @@ ALLOWED_RUN_TYPES = ("scheduled", "manual", "operator_triggered")
 
 #: What every DAG has; a DAG file adds its text, its schedule, that it catches nothing up, and its form.
 _EVERY: dict[str, Any] = {
-    "max_active_runs": 1,  # one run, or question, at a time: the next waits
+    "max_active_runs": 1,  # one run sends at a time: the next waits
     "allowed_run_types": ALLOWED_RUN_TYPES,
     "dagrun_timeout": DAGRUN_TIMEOUT,
     "default_args": DEFAULT_ARGS,
@@ -50,9 +50,11 @@ _EVERY: dict[str, Any] = {
 }
 #: A DAG that runs by itself.
 SCHEDULED: dict[str, Any] = {**_EVERY, "tags": [Tag.JUST_WALK_OUT, Tag.SCHEDULED]}
-#: A DAG that a person starts, or that asks one. Paused, it would leave the run queued, or ask nobody.
+#: A DAG that a person starts. Paused, it would leave the run queued.
 BY_HAND: dict[str, Any] = {
     **_EVERY,
     "is_paused_upon_creation": False,
     "tags": [Tag.JUST_WALK_OUT, Tag.BY_HAND],
 }
+#: A DAG that asks a person. A question sends nothing and may be open for hours: the next one does not wait for it.
+ASKING: dict[str, Any] = {**BY_HAND, "max_active_runs": 16}
