@@ -340,6 +340,27 @@ def test_nothing_serious_for_axe(site: Site, view: str, scheme: str, width: int)
     assert [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found] == []
 
 
+#: The colour of the first bar of each chart, drawn and wanted.
+COLOURS = """Object.values(Chart.instances).map((chart) => [
+  chart.getDatasetMeta(0).data[0].options.backgroundColor,
+  getComputedStyle(document.documentElement).getPropertyValue(chart.data.datasets[0].tone).trim(),
+])"""
+
+
+def test_charts_have_the_colours_of_the_theme(site: Site, window: Any) -> None:
+    """At once, and after the reader changes the theme."""
+    page = show(window, site, f"?run={run_name(RUN)}")
+    page.wait_for_function("() => Object.keys(Chart.instances).length > 1")
+    seen = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function("(scheme) => document.documentElement.classList.contains(scheme)", arg=scheme)
+        charts = page.evaluate(COLOURS)
+        assert [drawn for drawn, _ in charts] == [wanted for _, wanted in charts]
+        seen.append(charts)
+    assert seen[0] != seen[1]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_at_home_in_airflow(site: Site, scheme: str) -> None:
     """Inside Airflow's frame: its colours, its theme when it changes, deep links, and links that lead out of it."""

@@ -8,6 +8,7 @@ const drawn = new Set();
 export const TONES = { acknowledged: "--ok", refused: "--bad", rejected: "--warn", held: "--held", failed: "--bad-strong", unknown: "--quiet" };
 export const SERIES = ["--s1", "--s2", "--s3", "--s4", "--s5", "--s6", "--s7", "--s8"];
 
+// Give a chart, or what it is made from, the colours of the theme.
 function look(chart) {
   const [fg, line] = [colour("--fg-muted"), colour("--grid")];
   for (const set of chart.data.datasets) {
@@ -30,7 +31,7 @@ export function repaint() {
       continue;
     }
     look(chart);
-    chart.update("none");
+    chart.update(); // not "none", with which what is drawn keeps its colours
   }
 }
 
@@ -87,10 +88,8 @@ export function chart(what, labels, datasets, { stacked = false, unit = "", y = 
   // A canvas has a size only once it stands in the page.
   requestAnimationFrame(() => {
     if (!canvas.isConnected) return;
-    const made = new window.Chart(canvas, settings);
-    drawn.add(made);
-    look(made);
-    made.update("none");
+    look(settings);
+    drawn.add(new window.Chart(canvas, settings));
   });
   return box;
 }
