@@ -140,7 +140,7 @@ class Engineer:
         before, digits = self.requests(), held.books["held"]["hash"][:12]
         question, _ = self.person.asked(held.run_id, PATIENCE)
         if self.seen:
-            self.seen.approve(question, digits, reason)
+            self.seen.answer(question, "Approve", digits, reason)
             assert self.person.ended(QUESTION, question, PATIENCE) == "success"
         else:
             assert self.person.answer(question, "Approve", hash=digits, reason=reason) == "success"
@@ -207,19 +207,17 @@ class Window:
         self.open(path, selector)
         self.picture(name)
 
-    def question(self, run_id: str) -> str:
-        """Where a question is answered."""
-        return f"/dags/{QUESTION}/runs/{run_id}/tasks/approve/required_actions"
-
-    def approve(self, run_id: str, digits: str, reason: str) -> None:
-        """Answer a question as a person does: read, fill in the form, press the button."""
-        self.open(self.question(run_id), "#element_hash")
-        self.picture(f"question-{digits}")
-        self.page.fill("#element_hash", digits)
+    def answer(self, run_id: str, option: str, digits: str, reason: str) -> None:
+        """Answer a question as a person does: read, fill in the form, press the button. A no needs no digits."""
+        name = f"{option.lower()}-{run_name(run_id)}"
+        self.open(f"/dags/{QUESTION}/runs/{run_id}/tasks/approve/required_actions", "#element_hash")
+        self.picture(f"{name}-asked")
+        if digits:
+            self.page.fill("#element_hash", digits)
         self.page.fill("#element_reason", reason)
-        self.page.get_by_test_id("hitl-option-Approve").click()
+        self.page.get_by_test_id(f"hitl-option-{option}").click()
         self.page.wait_for_timeout(1000)
-        self.picture(f"answer-{digits}")
+        self.picture(f"{name}-answered")
 
 
 @contextmanager
@@ -343,8 +341,12 @@ def test_all_prices_times_a_hundred(engineer: Engineer, first: Loaded) -> None:
     assert {("GUARD_PRICES", store) for store in ("", *STORES)} <= trial.guards
     question, _ = engineer.person.asked(trial.run_id, PATIENCE)
     if engineer.seen:
-        engineer.seen.keep("question", engineer.seen.question(question))
-    assert engineer.person.answer(question, "Reject", reason="cents taken for dollars") == "success"
+        engineer.seen.answer(question, "Reject", "", "cents taken for dollars")
+        assert engineer.person.ended(QUESTION, question, PATIENCE) == "success"
+    else:
+        assert engineer.person.answer(question, "Reject", reason="cents taken for dollars") == "success"
+    trail = engineer.command("audit", "--json")
+    assert "cents taken for dollars" in trail
     assert before.items() <= engineer.catalog().items()
 
 
