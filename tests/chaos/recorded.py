@@ -31,11 +31,12 @@ class Sent:
 
 @dataclass(frozen=True)
 class Archived:
-    """An archive request as it reached Amazon: when, by which run, and for which SKUs."""
+    """An archive request as it reached Amazon: when, by which run, for which SKUs, and what stores had active items."""
 
     at: float
     run_id: str
     skus: tuple[str, ...]
+    stores: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class Wire(httpx.BaseTransport):
                 world.sent.append(Sent(world.clock.now, world.sender, carried))
             elif request.url.path.endswith("/archive"):
                 skus = json.loads(request.content)["itemSkus"]
-                world.archived.append(Archived(world.clock.now, world.sender, tuple(skus)))
+                stores = frozenset(row["store_id"] for row in world.core.rows() if row["state"] == "ACTIVE")
+                world.archived.append(Archived(world.clock.now, world.sender, tuple(skus), stores))
             world.clock.now += 0.03
             return self._inner.handle_request(request)

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 from tests.chaos.play import play
+from tests.chaos.rows import SKUS
 from tests.chaos.schedule import DAY, Edit, Incident, Night, Schedule, Strike
 from tests.chaos.violated import Violated
 from tests.chaos.world import EPOCH
@@ -139,6 +140,15 @@ def test_changes_out_of_an_old_export_break_i5(folder: Path, monkeypatch: pytest
     """Nobody looks how old the source is."""
     monkeypatch.setattr(shards, "judge_sources", lambda *judged: [])
     assert "I5: r4 sent {'S1': 1} changes out of an old export" in violated(folder, *OLD_EXPORT, guarded=True)
+
+
+def test_an_archive_by_nights_that_read_nothing_of_a_store_breaks_i5(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store is gone from the source, and A from the other one; the guard of empty stores does not look."""
+    gone = Night((*(Edit("drop", ("S2", sku)) for sku in SKUS), Edit("leave", ("S1", "A"))))
+    monkeypatch.setattr(guarding, "_empty_stores", lambda run, counts: [])
+    assert "has read nothing of ['S2']" in violated(folder, Night(), gone, Night(), Night())
 
 
 def test_a_release_that_nobody_approved_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,14 @@ def test_a_store_that_vanishes_after_a_first_load_that_was_never_complete_loses_
     assert made.archived == []
 
 
+def test_a_store_of_which_amazon_has_nothing_stops_no_archive(fast_folder: Path) -> None:
+    """It is configured and not open yet: no source and no upload ever had a row of it."""
+    begins = Night(edits=(Edit("empty"), Edit("price", ("S1", "A"))), pause=600)
+    leaves = Night(edits=(Edit("price", ("S1", "B")), Edit("leave", ("S1", "A"))), pause=600)
+    player = play(Schedule(nights=(begins, leaves), mended=False), fast_folder)
+    assert [asked.skus for asked in player.world.archived] == [("A",)]
+
+
 def test_an_archive_that_another_run_settles_meanwhile_is_not_missing_in_its_books(fast_folder: Path) -> None:
     """It is in the books of the run that asked for it, whoever settles it (I6)."""
     other = Night(edits=(Edit("price", ("S2", "A")),), pause=600)
