@@ -171,12 +171,14 @@ class Player:
 
     def _answered(self, night: Night) -> str:
         """Let a person answer what an earlier run holds; return that run, for this one to release."""
-        if night.answer is None or len(self.runs) < night.answer[0]:
+        if night.answer is None:
             return ""
-        asked, said = self.runs[-night.answer[0]], night.answer[1]
+        ago, said = night.answer
+        holding = [played for played in self.runs if self._holds(self._of(played))]
+        if len(holding) < ago:
+            return ""
+        asked = holding[-ago]
         run = self._of(asked)
-        if not run.lake.exists(run.key("plan.json")) or not run.plan["held"]["rows"]:
-            return ""
         self.story.append(f"what {asked.run_id} holds is answered: {said}")
         self.besides[f"answer: {said}"] += 1
         digest = question(run)["hash"]
@@ -191,6 +193,9 @@ class Player:
         except BadInput as error:
             self.story.append(f"{asked.run_id}: {error}")
         return asked.run_id
+
+    def _holds(self, run: Run) -> bool:
+        return run.lake.exists(run.key("plan.json")) and run.plan["held"]["rows"] > 0
 
     def _of(self, played: Played) -> Run:
         return self.world.run(played.run_id, played.options)

@@ -84,8 +84,8 @@ class Night:
     cleared: tuple[int, str] | None = None
     failing_deletes: int = 0
     pause: float = DAY
-    #: What a person says to what an earlier run holds, how many runs ago: approve, reject, or mistyped (the hash). This
-    #: run is then to release it.
+    #: What a person says to what the newest run that holds rows, or the one before, holds: approve, reject, or mistyped
+    #: (the hash). This run is then to release it.
     answer: tuple[int, str] | None = None
     #: SKUs that Amazon refuses meanwhile, to archive as well, and such in whose presence it refuses the whole request.
     refused: tuple[str, ...] = ()
@@ -98,7 +98,8 @@ class Night:
         parts += [f"queue: {', '.join(self.junk)}"] if self.junk else []
         parts += [f"{self.failing_deletes} deletes fail"] if self.failing_deletes else []
         parts += [f"{self.cleared[1]} of {self.cleared[0]} runs ago is cleared first"] if self.cleared else []
-        parts += [f"{self.answer[1]} what {self.answer[0]} runs ago holds, and release it"] if self.answer else []
+        newest = {1: "the newest", 2: "the newest but one"}
+        parts += [f"{self.answer[1]} what {newest[self.answer[0]]} run that holds rows holds"] if self.answer else []
         parts += [f"Amazon refuses {', '.join(self.refused)}"] if self.refused else []
         parts += [f"Amazon refuses requests with {', '.join(self.poison)}"] if self.poison else []
         parts += [str(incident) for incident in self.incidents]
@@ -166,7 +167,7 @@ def _nights(incidents: st.SearchStrategy[Incident]) -> st.SearchStrategy[Night]:
         cleared=st.none() | st.tuples(st.integers(1, 3), st.sampled_from(CLEARED)),
         failing_deletes=st.sampled_from([0, 0, 0, 2]),
         pause=_pauses,
-        answer=st.none() | st.none() | st.tuples(st.integers(1, 2), _answers),
+        answer=st.none() | st.tuples(st.integers(1, 2), _answers),
         refused=_few_skus,
         poison=_few_skus,
     )
