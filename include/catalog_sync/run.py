@@ -108,6 +108,7 @@ class Run:
     aws: Aws
     #: Unique names for data files; tests pass their own.
     token: Callable[[], str] = field(default=lambda: uuid.uuid4().hex[:12])
+    _manifest: dict[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def open(
@@ -158,13 +159,14 @@ class Run:
         """Return the lake key of ``name`` in this run."""
         return f"{self.prefix}/{name}"
 
-    @cached_property
+    @property
     def manifest(self) -> dict[str, Any]:
         """What the run was asked, when it began, and the plan number that stood then; written by whoever asks first."""
         from catalog_sync.lease import Lease
 
-        return dict(
-            self.lake.once(
+        # No cached_property: up to Python 3.11 it holds one lock for all runs of the process while it reads and writes.
+        if self._manifest is None:
+            made = self.lake.once(
                 self.key("run.json"),
                 lambda: {
                     "run_id": self.run_id,
@@ -174,7 +176,8 @@ class Run:
                     "plan_number_before": Lease.of(self).read().token,
                 },
             )
-        )
+            self._manifest = dict(made)
+        return self._manifest
 
     @property
     def options(self) -> Options:

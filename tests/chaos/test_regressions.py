@@ -67,6 +67,15 @@ def test_a_store_of_which_amazon_has_nothing_stops_no_archive(fast_folder: Path)
     assert [asked.skus for asked in player.world.archived] == [("A",)]
 
 
+@pytest.mark.timeout(60)
+def test_a_run_that_begins_holds_up_no_other_of_its_process(fast_folder: Path) -> None:
+    """While one writes down what it was asked, another one, whose preparing in threads is tried again, goes its way."""
+    other = Night(incidents=(Incident(14),), pause=600)
+    player = play(Schedule(nights=(Night(incidents=(Incident(0, "other", other),)),)), fast_folder)
+    assert player.deaths == 1
+    assert [played.books and played.books["state"] for played in player.runs[:2]] == ["complete", "complete"]
+
+
 def test_an_archive_that_another_run_settles_meanwhile_is_not_missing_in_its_books(fast_folder: Path) -> None:
     """It is in the books of the run that asked for it, whoever settles it (I6)."""
     other = Night(edits=(Edit("price", ("S2", "A")),), pause=600)

@@ -35,7 +35,7 @@ def run_of(clock: Any, host: str = "", **heartbeat: Any) -> Run:
     none: Any = None
     connections = EnvironmentConnections({"AIRFLOW_CONN_CHECK": json.dumps({"conn_type": "http", "host": host})})
     run = Run(settings, connections, "r1", Options(), clock, Lake.in_memory(), none, Aws.of("us-east-1", "k", "s"))
-    run.__dict__["manifest"] = {"options": {"kind": "night", "stores": [], "skus": []}, "started_at": clock.time()}
+    run._manifest = {"options": {"kind": "night", "stores": [], "skus": []}, "started_at": clock.time()}
     return run
 
 
