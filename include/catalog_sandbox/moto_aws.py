@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from moto.dynamodb.responses import DynamoHandler
 from moto.server import ThreadedMotoServer
 
@@ -40,7 +41,10 @@ class MotoAws:
         try:
             pages = self._sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=self._topic_arn)
             return [s["Endpoint"] for page in pages for s in page["Subscriptions"] if s["Protocol"] == "sqs"]
-        except self._sns.exceptions.NotFoundException:
+        except ClientError as error:
+            # Not client.exceptions, which botocore makes on first use, and twice for two threads.
+            if error.response["Error"]["Code"] != "NotFound":
+                raise
             return []
 
     def policy(self, queue_arn: str) -> dict[str, Any] | None:

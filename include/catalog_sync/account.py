@@ -64,7 +64,10 @@ def account(run: Run) -> dict[str, Any]:
 
 
 def _write(run: Run, dead: dict[str, Any] | None = None) -> dict[str, Any]:
-    made = {**gather(run), "abandoned": dead or {}, "tasks": write_tasks(run, _settled(run))}
+    tasks = write_tasks(run, _settled(run))
+    # What other runs have done since is in their books: complete ones are not gathered again.
+    closed = run.lake.get_json(run.key("books.json")) if run.lake.exists(run.key("books.json")) else None
+    made = closed or {**gather(run), "abandoned": dead or {}, "tasks": tasks}
     for alarm in made["alarms"]:
         log.error("%s", alarm)
     if made["plan"].get("plan_number"):
@@ -288,20 +291,20 @@ def _catalog(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
     outcomes = pl.concat([pl.DataFrame(schema=dict.fromkeys(_OUTCOME, pl.String)), *settled]).filter(
         pl.col("outcome") == "acknowledged"
     )
-    keys = outcomes.select(KEY).unique()
-    stores = sorted(keys["store_id"].unique())
+    stores = sorted(outcomes["store_id"].unique())
     if not stores:
         return {}
     tables, columns = Tables(run.lake), [*KEY, "state"]
     version = plan["acknowledged_version"]
     before = tables.read("acknowledged", stores if version is not None else [], columns, version)
     after = tables.read("acknowledged", stores, columns)
-    # What only another run settled meanwhile is in the books of that run. For ours it stands as it stood.
-    others = after.join(before, on=columns, how="anti").join(keys, on=list(KEY), how="anti")
+    archive = pl.col("content_hash") == ARCHIVE
+    ours = outcomes.select(*KEY, state=pl.when(archive).then(pl.lit("ARCHIVED")).otherwise(pl.lit("ACTIVE"))).unique()
+    # What only another run settled, meanwhile or since, is in the books of that run. For ours it stands as it stood.
+    others = after.join(before, on=columns, how="anti").join(ours, on=columns, how="anti")
     stood = before.join(others, on=list(KEY), how="semi")
     after = pl.concat([after.join(others, on=list(KEY), how="anti"), stood])
     active = before.filter(pl.col("state") == "ACTIVE")
-    archive = pl.col("content_hash") == ARCHIVE
     standing = after.filter(pl.col("state") == "ACTIVE")
     gained = outcomes.filter(~archive).select(KEY).unique().join(before, on=list(KEY), how="left")
     gained = gained.join(standing, on=list(KEY), how="semi")

@@ -14,7 +14,7 @@ from multiprocessing import SimpleQueue
 from pathlib import Path
 
 from tests.fast_place import fast_place
-from tests.one_core import cores, stay_on
+from tests.one_core import core_numbers, stay_on
 
 #: Schedules that are drawn from one seed.
 BATCH = 100
@@ -83,7 +83,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=20_260_101)
     asked = parser.parse_args()
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    workers = len(cores()) or os.cpu_count() or 1
+    workers = len(core_numbers()) or os.cpu_count() or 1
     numbers: SimpleQueue[int] = SimpleQueue()
     for number in range(workers):
         numbers.put(number)

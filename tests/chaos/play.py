@@ -60,13 +60,13 @@ def _rest(player: Player, seed: int, mended: bool) -> None:
         _sends_nothing(player, f"after {len(REST)} nights of peace")
     oracle.held_rows_stand(player)
     for said in (FIRST[seed % len(FIRST)], *YES):
-        if not _holds(player):
+        if not _last_holds(player):
             return
         player.night(Night(answer=(1, said)))
         _until_nothing_is_sent(player)
 
 
-def _holds(player: Player) -> int:
+def _last_holds(player: Player) -> int:
     books = player.runs[-1].books
     return int(books["held"].get("rows", 0)) if books else 0
 

@@ -174,7 +174,7 @@ class Player:
         if night.answer is None:
             return ""
         ago, said = night.answer
-        holding = [played for played in self.runs if self._holds(self._of(played))]
+        holding = [played for played in self.runs if self._plan_holds(self._of(played))]
         if len(holding) < ago:
             return ""
         asked = holding[-ago]
@@ -194,7 +194,7 @@ class Player:
             self.story.append(f"{asked.run_id}: {error}")
         return asked.run_id
 
-    def _holds(self, run: Run) -> bool:
+    def _plan_holds(self, run: Run) -> bool:
         return run.lake.exists(run.key("plan.json")) and run.plan["held"]["rows"] > 0
 
     def _of(self, played: Played) -> Run:

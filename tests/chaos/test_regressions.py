@@ -94,6 +94,18 @@ def test_an_archive_that_another_run_settles_meanwhile_is_not_missing_in_its_boo
     assert mine["catalog"]["S2"]["archived"] == 1
 
 
+@pytest.mark.parametrize("fault", [(), (Strike("fatal", skip=1),)])
+def test_books_that_are_made_again_after_another_run_archived_balance(
+    fast_folder: Path, fault: tuple[Strike, ...]
+) -> None:
+    """Complete ones stand, incomplete ones do not count what the other run has done to the same rows since (I6)."""
+    sends = Night(edits=(Edit("price", ("S1", "A")), Edit("price", ("S2", "B"))), strikes=fault)
+    leaves, cleared = Night(edits=(Edit("leave", ("S1", "A")),)), Night(cleared=(4, "account"))
+    player = play(Schedule(nights=(sends, leaves, Night(), Night(), cleared), loaded=True), fast_folder)
+    assert [asked.skus for asked in player.world.archived] == [("A",)]
+    assert "account of r2 is cleared" in player.story
+
+
 def test_every_test_that_the_page_names_exists() -> None:
     """What was found is told with the test that holds it (docs/chaos.md)."""
     page = (CHECKOUT / "docs" / "chaos.md").read_text(encoding="utf-8")

@@ -138,13 +138,18 @@ class Engineer:
     def approve(self, held: Trial, reason: str, dag_id: str = BACKFILL) -> Trial:
         """Answer the question about what a run holds, and return what the release came to."""
         before, digits = self.requests(), held.books["held"]["hash"][:12]
+        question = self.answer(held, "Approve", reason, digits)
+        return self.ended(dag_id, f"release__{question}", reason, before)
+
+    def answer(self, held: Trial, option: str, reason: str, digits: str = "") -> str:
+        """Answer the question about what a run holds, in the window if there is one; return the question's run."""
         question, _ = self.person.asked(held.run_id, PATIENCE)
         if self.seen:
-            self.seen.answer(question, "Approve", digits, reason)
+            self.seen.answer(question, option, digits, reason)
             assert self.person.ended(QUESTION, question, PATIENCE) == "success"
         else:
-            assert self.person.answer(question, "Approve", hash=digits, reason=reason) == "success"
-        return self.ended(dag_id, f"release__{question}", reason, before)
+            assert self.person.answer(question, option, hash=digits, reason=reason) == "success"
+        return question
 
     def catalog(self) -> dict[Key, dict[str, Any]]:
         """Amazon's active items."""
@@ -339,12 +344,7 @@ def test_all_prices_times_a_hundred(engineer: Engineer, first: Loaded) -> None:
     trial = engineer.night(day(1).with_columns(retail=times(100)), "all prices × 100")
     assert (trial.state, trial.requests, trial.counts["held"]) == ("success", 0, len(before))
     assert {("GUARD_PRICES", store) for store in ("", *STORES)} <= trial.guards
-    question, _ = engineer.person.asked(trial.run_id, PATIENCE)
-    if engineer.seen:
-        engineer.seen.answer(question, "Reject", "", "cents taken for dollars")
-        assert engineer.person.ended(QUESTION, question, PATIENCE) == "success"
-    else:
-        assert engineer.person.answer(question, "Reject", reason="cents taken for dollars") == "success"
+    engineer.answer(trial, "Reject", "cents taken for dollars")
     trail = engineer.command("audit", "--json")
     assert "cents taken for dollars" in trail
     assert before.items() <= engineer.catalog().items()

@@ -13,7 +13,7 @@ from obstore.store import LocalStore
 from tests.chaos.effects import Died
 from tests.unit.stories.world import Row, World, counts, row
 
-from catalog_sync import parallel, tables
+from catalog_sync import journal, parallel, tables
 from catalog_sync.audit import entries
 from catalog_sync.books import remarks
 from catalog_sync.errors import Misconfigured
@@ -213,6 +213,30 @@ def test_a_run_that_is_cleared_days_later_counts_nothing(world: World) -> None:
     assert absent(world) == {"SKU-0": 1}
     world.job("second").plan()
     assert absent(world) == {"SKU-0": 1}
+
+
+def test_complete_books_of_a_run_that_is_cleared_after_a_later_archive_stand(world: World) -> None:
+    """What the run has sent is archived since, by another: that changes neither its books nor its line in the list."""
+    books = nights(world, "second", rows=[row(0, "B"), *ROWS[1:]])
+    assert books["state"] == "complete"
+    nights(world, "third", "fourth", rows=GONE)
+    assert states(world) == dict.fromkeys(LEFT, "ARCHIVED")
+    assert world.job("second").account() == books
+    assert not lake(world).exists("runs/second/books-incomplete.json")
+    [record] = [one for one in journal.newest(world.job("reader").open(), 10) if one["run_id"] == "second"]
+    assert record["state"] == "complete"
+
+
+def test_incomplete_books_that_are_made_again_after_a_later_archive_balance(world: World) -> None:
+    """What the run has sent is archived since, by another run, in whose books that stands (I6)."""
+    world.changes |= {"api": {"max_items": 1}}
+    world.faults({"fault": "fatal", "skip": 1})
+    books = nights(world, "second", rows=[row(0, "B"), row(1, "B"), *ROWS[2:]])
+    assert (books["state"], counts(books)["acknowledged"], counts(books)["failed"]) == ("incomplete", 1, 1)
+    books = nights(world, "third", "fourth", rows=GONE)
+    assert (states(world), books["catalog"]["SEA-001"]["archived"]) == (dict.fromkeys(LEFT, "ARCHIVED"), 1)
+    again = world.job("second").account()
+    assert (again["state"], again["catalog"]["SEA-001"]["archived"]) == ("incomplete", 0)
 
 
 def test_a_planogram_refusal_becomes_a_task_for_the_stores(world: World) -> None:
