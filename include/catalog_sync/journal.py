@@ -78,7 +78,9 @@ def books_of(run: Run) -> dict[str, Any]:
 
 
 def that_read(run: Run, store: str, sku: str, about: Collection[str], limit: int = 60) -> Iterator[Run]:
-    """Yield the runs whose sources were read and prepared for this store and SKU, newest first; dry runs are left out.
+    """Yield the runs that have read their sources for this store and SKU, newest first.
+
+    Dry runs are left out, and runs that failed before they had a plan.
 
     :param store: a store id; empty for any.
     :param about: runs that are known to have been about the SKU. Of a run that chose its rows by what they hold, only
@@ -91,7 +93,8 @@ def that_read(run: Run, store: str, sku: str, about: Collection[str], limit: int
         other = run.of(str(record["run_id"]))
         if record.get("narrowed") and not _is_about(other.options, store, sku, record["run_id"] in about):
             continue
-        if run.lake.exists(other.key("shards.json")):
+        # A run that ended without a plan has decided nothing.
+        if run.lake.exists(other.key("plan.json" if "state" in record else "shards.json")):
             yield other
 
 

@@ -40,8 +40,8 @@ def source_rows(run: Run, store: str, sku: str) -> list[Row]:
     found: list[Row] = []
     part_of = store if store in run.stores else ""
     same = (as_repaired(pl.col("item_sku")) == sku) & (as_repaired(pl.col("store_id")).fill_null("") == store)
-    for source in run.settings.sources:
-        key = run.key(f"extract/{source.name}.json")
+    for source in run.sources:
+        key = run.key(f"extract/{source}.json")
         if not run.lake.exists(key):
             continue
         for part in run.lake.get_json(key)["files"]:
@@ -52,14 +52,28 @@ def source_rows(run: Run, store: str, sku: str) -> list[Row]:
 
 def prepared(run: Run, store: str) -> Row:
     """Return the manifest of ``prepare`` for the store; empty when the run has not come so far or read none of it."""
-    if not run.lake.exists(run.key("shards.json")):
-        return {}
     part_of = store if store in run.stores else ""
-    for shard in run.lake.get_json(run.key("shards.json"))["shards"]:
-        key = run.key(f"prepare/{shard['name']}.json")
-        if part_of in shard["stores"] and run.lake.exists(key):
-            return dict(run.lake.get_json(key))
-    return {}
+    return next((_manifest(run, shard) for shard in _shards(run) if part_of in shard["stores"]), {})
+
+
+def shards(run: Run) -> list[Row]:
+    """Return the manifests of ``prepare`` of every shard; an empty one where the run has not come so far."""
+    return [_manifest(run, shard) for shard in _shards(run)]
+
+
+def read_stores(run: Run) -> frozenset[str]:
+    """Return the stores of which the run has read rows; the empty one stands for those that are not configured."""
+    return frozenset(store for shard in _shards(run) for store in shard["stores"])
+
+
+def _shards(run: Run) -> list[Row]:
+    key = run.key("shards.json")
+    return list(run.lake.get_json(key)["shards"]) if run.lake.exists(key) else []
+
+
+def _manifest(run: Run, shard: Row) -> Row:
+    key = run.key(f"prepare/{shard['name']}.json")
+    return dict(run.lake.get_json(key)) if run.lake.exists(key) else {}
 
 
 def lines(run: Run, manifest: Row, store: str, sku: str) -> dict[str, list[Row]]:
@@ -78,10 +92,26 @@ def candidate(run: Run, manifest: Row, store: str, sku: str) -> Row:
     return found[0] if found else {}
 
 
-def left(run: Run, plan: Row, store: str, sku: str) -> list[Row]:
-    """Return ``what``, ``code`` and ``message`` of the item if it was due and the plan left it out."""
-    same = (pl.col("item_sku") == sku) & (pl.col("store_id") == store)
-    return _all(run, plan.get("events", ()), same, ("what", "code", "message"))
+def said(run: Run, made: Iterable[Row], sku: str) -> list[Row]:
+    """Return ``store_id``, ``what``, ``code`` and ``message`` of the SKU where it is not sent, before the run settles.
+
+    :param made: manifests of ``prepare``, and the plan.
+    """
+    columns = ("store_id", "what", "code", "message")
+    return [row for one in made for key in one.get("events", ()) for row in _rows(run, key, _is(sku), columns, None)]
+
+
+def left_in(run: Run, made: Iterable[Row], sku: str) -> frozenset[str]:
+    """Return the stores in which Amazon has the SKU, or may have it, and no source had it.
+
+    :param made: manifests of ``prepare``.
+    """
+    keys = [key for one in made for key in one.get("left", ())]
+    return frozenset(row["store_id"] for key in keys for row in _rows(run, key, _is(sku), ["store_id"], None))
+
+
+def _is(sku: str) -> pl.Expr:
+    return pl.col("item_sku") == sku
 
 
 def planned(run: Run, batches: list[Row], store: str, sku: str) -> tuple[Row, int] | None:
@@ -179,7 +209,8 @@ def _all(run: Run, keys: Iterable[str], same: pl.Expr, columns: Iterable[str] = 
     return [row for key in keys for row in _rows(run, key, same, columns)][:SHOWN]
 
 
-def _rows(run: Run, key: str, same: pl.Expr, columns: Iterable[str] = ()) -> list[Row]:
-    """Return some rows of a Parquet object; only what they need is decoded."""
+def _rows(run: Run, key: str, same: pl.Expr, columns: Iterable[str] = (), most: int | None = SHOWN) -> list[Row]:
+    """Return some rows of a Parquet object, ``most`` of them; only what they need is decoded."""
     rows = pl.scan_parquet(io.BytesIO(run.lake.get(key))).filter(same)
-    return (rows.select(list(columns)) if columns else rows).head(SHOWN).collect().to_dicts()
+    rows = rows.select(list(columns)) if columns else rows
+    return (rows if most is None else rows.head(most)).collect().to_dicts()

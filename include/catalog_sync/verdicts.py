@@ -98,7 +98,11 @@ _SAYS = {
         ENGINEER,
         "Look at the red upload task of the run: its log says what kept it. The next run sends what is left.",
     ),
-    Verdict.UNDER_WAY: _Says("The run that read it is still being prepared", NOBODY, "Wait for the plan."),
+    Verdict.UNDER_WAY: _Says(
+        "The run that read it is still at work",
+        NOBODY,
+        "Wait for its end. Asked for with its store, the answer tells how far the item has come.",
+    ),
     Verdict.LEFT: _Says(
         "No source has it in this store any more; Amazon still does",
         OWNER,

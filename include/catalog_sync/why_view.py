@@ -28,7 +28,7 @@ def render(story: Row, out: Console) -> None:
     if not story["stores"]:
         _say(out, "Nothing is known of it in any store", "look at the spelling, or name the store, too", "yellow")
     for one in story["stores"]:
-        _verdict(out, one)
+        _verdict(out, one, run)
         if "steps" in one:
             _steps(out, one["steps"])
         _standing(out, one)
@@ -62,10 +62,11 @@ def when(seconds: float | None) -> str:
     return f"{utc(seconds):%Y-%m-%d %H:%M} UTC" if seconds else "–"
 
 
-def _verdict(out: Console, one: Row) -> None:
+def _verdict(out: Console, one: Row, run: Row | None) -> None:
+    told_by = f"said by run {one['run_id']}" if run and one["run_id"] != run["run_id"] else ""
     codes = f" ({', '.join(one['codes'])})" if one["codes"] else ""
     colour = "green" if one["who"] == NOBODY else "yellow"
-    _say(out, f"\n{one['store_id'] or 'no store'}: {one['title']}{codes}", "", colour)
+    _say(out, f"\n{one['store_id'] or 'no store'}: {one['title']}{codes}", told_by, colour)
     if one["said"]:
         _say(out, "", f"  “{one['said']}”")
     _say(out, "", f"  Who acts: {one['who']}. {one['advice']}")

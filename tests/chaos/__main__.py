@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import SimpleQueue
+from multiprocessing import SimpleQueue, active_children
 from pathlib import Path
 
 from tests.fast_place import fast_place
@@ -21,8 +21,8 @@ BATCH = 100
 Played = tuple[int, Counter[str], Counter[str], list[str]]
 
 
-def batch(seed: int, schedules: int) -> Played:
-    """Play schedules drawn from ``seed`` in this process.
+def batch(seed: int, schedules: int, place: Path) -> Played:
+    """Play schedules drawn from ``seed`` in this process, in a folder of their own at ``place``.
 
     Returns how many, the faults that struck, what else happened, and the violations.
     """
@@ -40,7 +40,7 @@ def batch(seed: int, schedules: int) -> Played:
     besides: Counter[str] = Counter()
     violations: list[str] = []
     done = 0
-    folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=fast_place()))
+    folder = Path(tempfile.mkdtemp(dir=place))
 
     def one(schedule: Schedule) -> None:
         nonlocal done
@@ -84,6 +84,7 @@ def main() -> int:
     asked = parser.parse_args()
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     workers = len(core_numbers()) or os.cpu_count() or 1
+    place = Path(tempfile.mkdtemp(prefix="chaos-", dir=fast_place()))
     numbers: SimpleQueue[int] = SimpleQueue()
     for number in range(workers):
         numbers.put(number)
@@ -93,7 +94,7 @@ def main() -> int:
     violations: list[str] = []
     played = 0
     with ProcessPoolExecutor(workers, initializer=_take_core, initargs=(numbers,)) as pool:
-        batches = [pool.submit(batch, asked.seed + number, size) for number, size in enumerate(sizes)]
+        batches = [pool.submit(batch, asked.seed + number, size, place) for number, size in enumerate(sizes)]
         for ending in (signal.SIGINT, signal.SIGTERM):
             signal.signal(ending, signal.default_int_handler)
         try:
@@ -109,6 +110,9 @@ def main() -> int:
         except KeyboardInterrupt:
             print("Interrupted; this is what was played to the end:")
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in active_children():  # what they are at would take minutes
+                worker.terminate()
+    shutil.rmtree(place, ignore_errors=True)
     print(f"seed {asked.seed}")
     for fault, times in sorted(struck.items()):
         print(f"  {fault:24} {times:>9,}")

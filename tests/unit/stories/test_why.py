@@ -11,7 +11,9 @@ from tests.unit.stories.world import World, row
 
 from catalog_sync import journal
 from catalog_sync.errors import BadInput
+from catalog_sync.prepare import prepare
 from catalog_sync.run import Kind
+from catalog_sync.shards import shards
 from catalog_sync.why import why
 from catalog_sync.why_view import render, render_runs
 
@@ -33,6 +35,11 @@ def verdict(world: World, sku: str, store: str = SEA) -> tuple[str, list[str], s
     """What is said of one item."""
     [one] = told(world, sku, store)["stores"]
     return one["verdict"], one["codes"], one["who"]
+
+
+def lines(world: World, sku: str) -> dict[str, str]:
+    """What is said of a SKU alone, by store."""
+    return {one["store_id"]: one["verdict"] for one in told(world, sku)["stores"]}
 
 
 def changed(number: int, **fields: str) -> list[dict[str, str]]:
@@ -154,6 +161,89 @@ def test_an_item_that_left_one_store_only(world: World) -> None:
     [one] = story["stores"]
     assert (one["verdict"], one["steps"]["source"], one["acknowledged"]["state"]) == ("left", [], "ACTIVE")
     assert (one["who"], story["absent"]) == ("the owner of the source", None)
+    assert lines(world, "SKU-0") == {PDX: "in_step", SEA: "left"}
+    assert lines(world, "SKU-1") == {PDX: "in_step", SEA: "in_step"}
+
+
+def test_an_item_of_a_store_that_no_source_has_any_more(world: World) -> None:
+    """It left with its store, and stays at Amazon; the other store's is in step."""
+    world.night("n1", ROWS)
+    world.night("n2", [one for one in ROWS if one["store_no"] == PDX])
+    assert verdict(world, "SKU-0")[0] == "left"
+    assert lines(world, "SKU-0") == {PDX: "in_step", SEA: "left"}
+
+
+def test_a_sku_alone_on_its_way(world: World) -> None:
+    """No line says that an item is in step before the run knows: to be prepared, due, sent; then what came of it."""
+    world.night("n1", ROWS)
+    job = world.job("n2")
+    world.write(changed(0, descr="B"))
+    job.extract()
+    parts = shards(job.open())
+    assert lines(world, "SKU-0") == {PDX: "under_way", SEA: "under_way"}
+    for shard in parts:
+        prepare(job.open(), shard)
+    job.plan()
+    job.upload()
+    assert lines(world, "SKU-0") == {PDX: "under_way", SEA: "under_way"}
+    assert verdict(world, "SKU-0")[0] == "sent"
+    job.end()
+    assert lines(world, "SKU-0") == {PDX: "in_step", SEA: "in_step"}
+
+
+def test_a_sku_alone_that_was_planned_and_not_sent(world: World) -> None:
+    """Only where it was planned."""
+    world.night("n1", ROWS)
+    world.job("n2").read(changed(0, descr="B")).plan()
+    world.job("n2").end()
+    assert lines(world, "SKU-0") == {PDX: "in_step", SEA: "unsent"}
+    assert lines(world, "SKU-1") == {PDX: "in_step", SEA: "in_step"}
+
+
+def test_a_run_that_failed_before_its_plan_tells_nothing(world: World) -> None:
+    """The story is that of the run before."""
+    world.night("n1", ROWS)
+    world.job("n2").read(changed(0, descr="B"))
+    assert (verdict(world, "SKU-0")[0], told(world, "SKU-0")["run"]["run_id"]) == ("under_way", "n2")
+    world.job("n2").account()
+    assert (verdict(world, "SKU-0")[0], told(world, "SKU-0")["run"]["run_id"]) == ("in_step", "n1")
+    assert lines(world, "SKU-0") == {PDX: "in_step", SEA: "in_step"}
+
+
+def test_a_sku_alone_before_the_run_has_settled(world: World) -> None:
+    """What is rejected, suspended or held is known from its preparation and its plan on, in one store as in all."""
+    world.changes = {"guards": {"total": {"changed": {"percent": 1, "min_rows": 1}}}}
+    world.faults(refuse_skus=["SKU-4"])
+    world.night("n1", ROWS)
+    rows = [{**r, "gtin": "012345678901"} if r["item_no"] == "SKU-2" else r for r in changed(0, descr="B")]
+    world.job("n2").read(rows).plan()
+    for sku, said in (("SKU-2", "rejected"), ("SKU-4", "suspended"), ("SKU-0", "held")):
+        assert lines(world, sku)[SEA] == said == verdict(world, sku)[0]
+
+
+def test_a_sku_alone_has_each_store_told_of_by_the_last_run_that_read_it(world: World) -> None:
+    """A backfill of one store says nothing of another one."""
+    world.night("n1", changed(2, gtin="012345678901"))
+    world.job("n2", kind=Kind.BACKFILL, stores=(PDX,)).whole()
+    story = told(world, "SKU-2")
+    assert {one["store_id"]: (one["verdict"], one["run_id"]) for one in story["stores"]} == {
+        PDX: ("in_step", "n2"),
+        SEA: ("rejected", "n1"),
+    }
+    assert story["run"]["run_id"] == "n2"
+    assert "(BARCODE_CHECK_DIGIT): said by run n1" in shown(world, "SKU-2")
+
+
+def test_what_a_rollback_left_alone_has_not_left(world: World) -> None:
+    """A rollback reads what Amazon had: its row is told, and an item that came later is no leaver."""
+    world.night("n1", ROWS[2:])
+    world.wait(1)
+    world.night("n2", ROWS)
+    world.job("back", kind=Kind.ROLLBACK, to="n1").whole()
+    [one] = told(world, "SKU-1", SEA)["stores"]
+    assert (one["verdict"], one["steps"]["source"][0]["source"]) == ("in_step", "acknowledged")
+    assert lines(world, "SKU-1") == {PDX: "in_step", SEA: "in_step"}
+    assert set(lines(world, "SKU-0").values()) == {verdict(world, "SKU-0")[0]} == {"held"}
 
 
 @pytest.fixture

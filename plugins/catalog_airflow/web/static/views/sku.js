@@ -73,6 +73,7 @@ function places(story, mine) {
       { title: "State", of: (one) => (one.acknowledged ? title(one.acknowledged.state.toLowerCase()) : "–") },
       { title: "Acknowledged", of: (one) => time(one.acknowledged?.acknowledged_at) },
       { title: "And", of: notes, class: "long" },
+      { title: "Run", of: (one) => (one.run_id ? link(one.run_id, "tonight", { run: one.run_id }) : "–"), class: "long" },
     ], mine));
 }
 
