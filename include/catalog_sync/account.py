@@ -4,41 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import polars as pl
 
 from catalog_sync import baseline, books, journal, overview
 from catalog_sync.abandoned import abandoned
+from catalog_sync.active_items import active_items, settled_outcomes
 from catalog_sync.alarms import alarms_of
 from catalog_sync.archive_tasks import write_tasks
-from catalog_sync.archives import is_archive
-from catalog_sync.attempts import Attempt, State
 from catalog_sync.audit import What, record
-from catalog_sync.booking import booked_elsewhere, late_attempts
+from catalog_sync.booking import booked_elsewhere
 from catalog_sync.doubt import attempts_of
 from catalog_sync.errors import BooksDoNotBalance, CatalogSyncError
-from catalog_sync.fields import KEY
 from catalog_sync.lease import Lease
 from catalog_sync.measures import stage
+from catalog_sync.row_results import archive_side, nothing_sent, row_results, sent_side
 from catalog_sync.run import Kind
 from catalog_sync.run_metrics import tell
 from catalog_sync.store_list import StoreList
-from catalog_sync.tables import ARCHIVE, Tables
+from catalog_sync.tables import Tables
 from catalog_sync.unsent import why_unsent
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
 
 log = logging.getLogger(__name__)
-
-#: What became of a planned row, in the order in which a later attempt's word outranks an earlier one's.
-_UNSENT, _UNKNOWN, _FAILED, _REFUSED, _ACKNOWLEDGED = range(5)
-_COLUMN = ("unsent", "unknown", "failed", "refused", "acknowledged")
-_OUTCOME = [*KEY, "outcome", "content_hash"]
-_CODE = {name: code for code, name in enumerate(_COLUMN)}
 
 
 class Incomplete(CatalogSyncError):
@@ -64,7 +54,7 @@ def account(run: Run) -> dict[str, Any]:
 
 
 def _write(run: Run, dead: dict[str, Any] | None = None) -> dict[str, Any]:
-    tasks = write_tasks(run, _settled(run))
+    tasks = write_tasks(run, settled_outcomes(run))
     # What other runs have done since is in their books: complete ones are not gathered again.
     closed = run.lake.get_json(run.key("books.json")) if run.lake.exists(run.key("books.json")) else None
     made = closed or {**gather(run), "abandoned": dead or {}, "tasks": tasks}
@@ -123,14 +113,14 @@ def gather(run: Run) -> dict[str, Any]:
     catalog: dict[str, Any] = {}
     archives: dict[str, int] = {}
     if planned and not plan["dry_run"]:
-        results = _row_results(run, plan, set(elsewhere))
-        for store, counts in _sent_side(plan, results).items():
+        results = row_results(run, plan, set(elsewhere))
+        for store, counts in sent_side(plan, results).items():
             lines.setdefault(store, Counter()).update(counts)
-        archives = _archives(plan, results)
-        catalog = _catalog(run, plan)
+        archives = archive_side(plan, results)
+        catalog = active_items(run, plan)
         unbalanced += books.catalog_problems(catalog) + books.archive_problems(archives)
     elif planned:
-        archives = _archives(plan, [np.full(batch["items"], _UNSENT, np.int8) for batch in plan["batch_list"]])
+        archives = archive_side(plan, nothing_sent(plan))
         for counts in lines.values():
             counts["unsent"] = counts["planned"]
     stores = {store: books.line(counts) for store, counts in sorted(lines.items())}
@@ -205,62 +195,6 @@ def _by_run(lines: Iterable[dict[str, Any]]) -> dict[str, dict[str, int]]:
     return {run_id: dict(counts) for run_id, counts in runs.items()}
 
 
-def _row_results(run: Run, plan: dict[str, Any], elsewhere: Collection[str]) -> list[np.ndarray]:
-    """Return, for each batch, what became of each of its rows (the codes above), however often it was sent.
-
-    :param elsewhere: the names of attempts of which another run has booked what became of their rows.
-    """
-    results = [np.full(batch["items"], _UNSENT, dtype=np.int8) for batch in plan["batch_list"]]
-    for attempt in attempts_of(run).of_run(run.run_id):
-        rows = results[attempt.key.batch - 1][attempt.start : attempt.stop]
-        told = np.full(attempt.rows, _UNKNOWN, np.int8) if attempt.key.name in elsewhere else _told(run, attempt)
-        # A word about the row itself outranks an end without one; between two words the later attempt's counts.
-        heard = (told >= rows) | (told >= _REFUSED)
-        rows[heard] = told[heard]
-    return results
-
-
-def _told(run: Run, attempt: Attempt) -> np.ndarray:
-    ended = attempt.end
-    if ended is State.REJECTED:
-        return np.full(attempt.rows, _UNSENT, dtype=np.int8)
-    key = run.key(f"outcomes/{attempt.key.name}.parquet")
-    # What is not settled yet has no result: whoever settles it, later or another run, books it then.
-    if attempt.state is State.SETTLED and run.lake.exists(key):
-        outcomes = run.lake.get_frame(key)
-        if "listed" in outcomes.columns:  # an archive: its SKU has a line for each store
-            outcomes = outcomes.unique("position").sort("position")
-        outcome = outcomes["outcome"]
-        return outcome.replace_strict(_CODE, return_dtype=pl.Int8).to_numpy().copy()
-    broken = ended in (State.FAILED, State.FATAL, State.CANCELLED)
-    return np.full(attempt.rows, _FAILED if broken else _UNKNOWN, dtype=np.int8)
-
-
-def _sent_side(plan: dict[str, Any], results: list[np.ndarray]) -> dict[str, Counter[str]]:
-    lines: dict[str, Counter[str]] = {}
-    for batch, rows in zip(plan["batch_list"], results, strict=True):
-        for piece in batch["ranges"]:
-            counts = np.bincount(rows[piece["start"] : piece["stop"]], minlength=len(_COLUMN))
-            store = lines.setdefault(piece["store"], Counter())
-            for column, number in zip(_COLUMN, counts, strict=True):
-                store[column] += int(number)
-            store["sent"] += int(counts.sum() - counts[_UNSENT])
-    return lines
-
-
-def _archives(plan: dict[str, Any], results: list[np.ndarray]) -> dict[str, int]:
-    """Return the books of archives, in SKUs; empty when the plan is one of an earlier version."""
-    if "leaving" not in plan:
-        return {}
-    pairs = zip(plan["batch_list"], results, strict=True)
-    ends = [skus for batch, skus in pairs if is_archive(batch)]
-    counts = np.bincount(np.concatenate([np.array([], np.int8), *ends]), minlength=len(_COLUMN))
-    line = dict(zip((*_COLUMN[:-1], "archived"), (int(number) for number in counts), strict=True))
-    asked = sum(line[column] for column in books.ASKED_INTO)
-    whole = {**plan["leaving"]["books"], **line, "asked": asked}
-    return {column: whole[column] for column in books.ARCHIVES}
-
-
 def _not_archived(run: Run, archives: dict[str, int], booked_late: dict[str, dict[str, int]]) -> list[str]:
     """Return what of the archives was due and has not been done."""
     ended = sum(counts.get(end, 0) for counts in booked_late.values() for end in ("archived", "archive_refused"))
@@ -272,57 +206,6 @@ def _not_archived(run: Run, archives: dict[str, int], booked_late: dict[str, dic
     }
     why = StoreList.of(run).refused(run.stores) if left.get("unsent") else None
     return [f"{left[end]:,} SKUs {what}" for end, what in causes.items() if left.get(end)] + ([why] if why else [])
-
-
-def _settled(run: Run) -> list[str]:
-    """Return the keys of what became of the attempts that the run has settled, late ones of other runs included."""
-    mine = [attempt for attempt in attempts_of(run).of_run(run.run_id) if attempt.state is State.SETTLED]
-    booked = set(booked_elsewhere(run))
-    names = [(run.run_id, attempt.key.name) for attempt in mine if attempt.key.name not in booked]
-    return [f"runs/{run_id}/outcomes/{name}.parquet" for run_id, name in [*names, *late_attempts(run)]]
-
-
-def _catalog(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Return the active items before and after of each store whose rows were settled, and what explains the difference.
-
-    Before is the table as the plan saw it; what explains it is read from the outcomes that were settled since.
-    """
-    settled = [run.lake.get_frame(key, _OUTCOME) for key in _settled(run) if run.lake.exists(key)]
-    outcomes = pl.concat([pl.DataFrame(schema=dict.fromkeys(_OUTCOME, pl.String)), *settled]).filter(
-        pl.col("outcome") == "acknowledged"
-    )
-    stores = sorted(outcomes["store_id"].unique())
-    if not stores:
-        return {}
-    tables, columns = Tables(run.lake), [*KEY, "state"]
-    version = plan["acknowledged_version"]
-    before = tables.read("acknowledged", stores if version is not None else [], columns, version)
-    after = tables.read("acknowledged", stores, columns)
-    archive = pl.col("content_hash") == ARCHIVE
-    ours = outcomes.select(*KEY, state=pl.when(archive).then(pl.lit("ARCHIVED")).otherwise(pl.lit("ACTIVE"))).unique()
-    # What only another run settled, meanwhile or since, is in the books of that run. For ours it stands as it stood.
-    others = after.join(before, on=columns, how="anti").join(ours, on=columns, how="anti")
-    stood = before.join(others, on=list(KEY), how="semi")
-    after = pl.concat([after.join(others, on=list(KEY), how="anti"), stood])
-    active = before.filter(pl.col("state") == "ACTIVE")
-    standing = after.filter(pl.col("state") == "ACTIVE")
-    gained = outcomes.filter(~archive).select(KEY).unique().join(before, on=list(KEY), how="left")
-    gained = gained.join(standing, on=list(KEY), how="semi")
-    lost = outcomes.filter(archive).select(KEY).unique().join(active, on=list(KEY), how="semi")
-    lost = lost.join(standing, on=list(KEY), how="anti")
-    lines = {
-        store: {"active_before": 0, "new": 0, "reactivated": 0, "archived": 0, "active_after": 0} for store in stores
-    }
-    for frame, column in (
-        (active, "active_before"),
-        (standing, "active_after"),
-        (lost, "archived"),
-        (gained.filter(pl.col("state").is_null()), "new"),
-        (gained.filter(pl.col("state") == "ARCHIVED"), "reactivated"),
-    ):
-        for store, rows in frame.group_by("store_id").len().iter_rows():
-            lines[store][column] = rows
-    return lines
 
 
 def _late(run: Run) -> list[dict[str, Any]]:

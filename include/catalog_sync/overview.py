@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from catalog_sync.contract.frames import short
-from catalog_sync.doubt import attempts_of
 from catalog_sync.fields import KEY
-from catalog_sync.pace import pace
+from catalog_sync.pace import pace_of
 from catalog_sync.tables import HELD, Tables
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def make(run: Run, made: Mapping[str, Any]) -> Row:
         "refused": _kinds([refusals(run)], ["code"], _REFUSAL) if made["total"]["refused"] else [],
         **_held(run, plan.get("held", {}).get("parts", ())),
         **_suspended(run, manifests),
-        "pace": pace(attempts_of(run).of_run(run.run_id), plan.get("batches", 0), plan.get("rows", 0)),
+        "pace": pace_of(run, plan),
     }
     run.lake.put_json(run.key(NAME), found)
     return found

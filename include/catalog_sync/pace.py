@@ -1,12 +1,16 @@
-"""How a run's uploads get on: batches by state, requests against the limit, and how long Amazon takes."""
+"""How a run's requests get on: batches by state, requests against the limit, and how long Amazon takes."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from catalog_sync.attempts import ENDED, NOT_TAKEN, Attempt, State
+from catalog_sync.doubt import attempts_of
+
+if TYPE_CHECKING:
+    from catalog_sync.run import Run
 
 #: Upper edges, in seconds, of the bars that show how long Amazon took; the last bar has what took longer.
 EDGES = (30, 60, 120, 180, 300, 600, 900, 1800, 3600, 7200)
@@ -23,25 +27,24 @@ _PHASE = {
 }
 
 
-def pace(attempts: Sequence[Attempt], batches: int, rows: int) -> dict[str, Any]:
-    """Return how the uploads of a run get on.
+def pace(attempts: Sequence[Attempt], sizes: Mapping[int, int]) -> dict[str, Any]:
+    """Return how the uploads and archives of a run get on.
 
     :param attempts: the run's, by batch and number.
-    :param batches: how many batches the plan has.
-    :param rows: how many rows the plan has.
-    :returns: ``batches`` (how many in each of ``PHASES``), ``rows_done`` of ``rows`` (in batches that came to an end),
-        ``requests`` (uploads made), ``polls`` (status calls), ``minutes`` (``[minute, uploads, busiest]``, a minute in
-        Unix seconds, and the most uploads that started within one of its seconds), ``busiest`` (the same of the whole
+    :param sizes: how many items each batch has, by its number: rows to upload, or SKUs to archive.
+    :returns: ``batches`` (how many in each of ``PHASES``), ``items_done`` of ``items`` (in requests that came to an
+        end), ``requests`` (made), ``polls`` (status calls), ``minutes`` (``[minute, requests, busiest]``, a minute in
+        Unix seconds, and the most requests that started within one of its seconds), ``busiest`` (the same of the whole
         run), ``took`` (``p50``, ``p95`` and ``most`` seconds from sending to Amazon's end, and ``bars``: counts by
         ``EDGES``), ``first_sent`` and ``last_ended``.
     """
     sent = sorted(attempt.sent_at for attempt in attempts)
     minutes = _minutes(sent)
-    phases = _phases(attempts, batches)
+    phases = _phases(attempts, len(sizes))
     return {
         "batches": {phase: phases[phase] for phase in PHASES},
-        "rows": rows,
-        "rows_done": sum(attempt.rows for attempt in attempts if _is_over(attempt)),
+        "items": sum(sizes.values()),
+        "items_done": _covered(attempt for attempt in attempts if _is_over(attempt)),
         "requests": len(sent),
         "polls": sum(int(attempt.item.get("polls", 0)) for attempt in attempts),
         "minutes": minutes,
@@ -50,6 +53,25 @@ def pace(attempts: Sequence[Attempt], batches: int, rows: int) -> dict[str, Any]
         "first_sent": sent[0] if sent else None,
         "last_ended": max((float(a.item["ended_at"]) for a in attempts if "ended_at" in a.item), default=None),
     }
+
+
+def pace_of(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same of a run.
+
+    :param plan: its plan; empty when it has none (yet).
+    """
+    sizes = {int(batch["number"]): int(batch["items"]) for batch in plan.get("batch_list", ())}
+    return pace(attempts_of(run).of_run(run.run_id), sizes)
+
+
+def _covered(attempts: Iterable[Attempt]) -> int:
+    """Return how many items the attempts carry, each counted once however often it was sent."""
+    items, end = 0, (0, 0)
+    for batch, start, stop in sorted((one.key.batch, one.start, one.stop) for one in attempts):
+        first = max(start, end[1]) if batch == end[0] else start
+        items += max(0, stop - first)
+        end = (batch, max(stop, end[1]) if batch == end[0] else stop)
+    return items
 
 
 def _is_over(attempt: Attempt) -> bool:

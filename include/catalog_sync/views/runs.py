@@ -11,7 +11,7 @@ from catalog_sync.breaker import Breaker
 from catalog_sync.clock import iso
 from catalog_sync.doubt import attempts_of
 from catalog_sync.lookup import named
-from catalog_sync.pace import pace
+from catalog_sync.pace import pace_of
 from catalog_sync.trace import told_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def one(run: Run, name: str = "") -> Row:
         "total": _without_zeros(books.total(lines.values())),
         "archives": _without_zeros(made.get("archives") or plan.get("leaving", {}).get("books", {})),
         "leaving": _leaving(made.get("leaving") or plan.get("leaving", {})),
-        "pace": seen.get("pace") or _pace(found, plan),
+        # An overview of an earlier version counts rows, not items.
+        "pace": seen["pace"] if "items" in seen.get("pace", ()) else pace_of(found, plan),
         "rate": run.settings.api.rate,
         "problems": made.get("problems", []),
         "alarms": made.get("alarms", []),
@@ -82,10 +83,6 @@ def batches(run: Run, name: str = "", first: int = 0) -> Row:
     """Return ``LISTED`` attempts of a run from the one numbered ``first`` on, and how many there are in ``all``."""
     attempts = attempts_of(run).of_run(named(run, name).run_id)
     return {"all": len(attempts), "attempts": [told_of(attempt) for attempt in attempts[first : first + LISTED]]}
-
-
-def _pace(run: Run, plan: Mapping[str, Any]) -> Row:
-    return pace(attempts_of(run).of_run(run.run_id), plan.get("batches", 0), plan.get("rows", 0))
 
 
 def _leaving(told: Mapping[str, Any]) -> Row:

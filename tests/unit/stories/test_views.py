@@ -66,7 +66,7 @@ def test_a_run_from_its_first_minute_to_its_books(world: World, reader: Run) -> 
     job.read().plan()
     seen = one(reader)
     assert seen["total"] == {"read": 13, "rejected": 1, "planned": 12}
-    assert (seen["pace"]["batches"]["waiting"], seen["pace"]["rows_done"]) == (1, 0)
+    assert (seen["pace"]["batches"]["waiting"], seen["pace"]["items_done"]) == (1, 0)
     job.upload()
     seen = one(reader)
     assert (seen["pace"]["batches"]["accepted"], seen["pace"]["busiest"], seen["rate"]) == (1, 1, 10)
@@ -231,6 +231,7 @@ def test_archives_have_books_of_their_own(world: World, reader: Run) -> None:
     job.end()
     seen = one(reader)
     assert seen["archives"] == {"due": 2, "planned": 2, "asked": 2, "archived": 1, "refused": 1}
+    assert (seen["pace"]["items"], seen["pace"]["items_done"]) == (2, 2)  # SKUs, where no row was sent
     assert runs(reader)["runs"][0]["archives"] == seen["archives"]
     found = lines(b"".join(downloads.leaving_csv(reader, "n3")))
     assert {(line["item_sku"], line["why"], line["runs_missed"]) for line in found} == {
@@ -310,5 +311,14 @@ def test_pace_of_each_minute(world: World, reader: Run) -> None:
     world.night("n1", ROWS)
     [attempt] = attempts_of(reader).of_run("n1")
     starts = (120.0, 120.4, 120.99, 170.0, 181.0, 181.9)
-    told = pace([replace(attempt, sent_at=at) for at in starts], 6, 60)
+    told = pace([replace(attempt, sent_at=at) for at in starts], {1: 60})
     assert (told["minutes"], told["busiest"]) == ([[120, 4, 3], [180, 2, 2]], 3)
+
+
+def test_pace_of_items_that_were_sent_twice_or_in_parts(world: World, reader: Run) -> None:
+    """An item is through once, however often and in whichever parts it was sent."""
+    world.night("n1", ROWS)
+    [attempt] = attempts_of(reader).of_run("n1")
+    parts = [replace(attempt, start=start, stop=stop) for start, stop in ((4, 8), (0, 12), (2, 6), (20, 30), (25, 30))]
+    told = pace(parts, {1: 40, 2: 5})
+    assert (told["items"], told["items_done"], told["batches"]["waiting"]) == (45, 22, 1)

@@ -117,7 +117,7 @@ function progress({ pace, live }) {
     h("div", { class: "bar", role: "img", "aria-label": `Of ${counted(whole, "batch", "batches")}: ${told}` },
       shown.map(([phase, batches]) => segment(phase, batches / whole))),
     h("ul", { class: "legend" }, shown.map(([phase, batches]) => h("li", {}, h("span", { class: `dot phase-${phase}` }), `${name(phase)} ${number(batches)}`))),
-    h("p", { class: "muted" }, live ? `${number(pace.rows_done)} of ${counted(pace.rows, "row")} are through (${percent(pace.rows_done, pace.rows)}).` : `${counted(pace.rows, "row")} in ${counted(whole, "batch", "batches")}.`));
+    h("p", { class: "muted" }, live ? `${number(pace.items_done)} of ${counted(pace.items, "item")} are through (${percent(pace.items_done, pace.items)}).` : `${counted(pace.items, "item")} in ${counted(whole, "batch", "batches")}.`));
 }
 
 // The policy forbids style attributes in markup; a property that is set here is none.
