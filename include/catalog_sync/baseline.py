@@ -28,7 +28,7 @@ def take(run: Run, books: dict[str, Any]) -> None:
     """Let a complete run be what later ones are measured by.
 
     A run for some of its rows says nothing about a store, and a source that was judged too short, empty or stale is no
-    measure, unless a person has approved what follows from it.
+    measure, unless a person has approved what follows from it; nor is what was read before the measure that stands.
     """
     if (
         run.options.kind is Kind.ROLLBACK
@@ -37,7 +37,7 @@ def take(run: Run, books: dict[str, Any]) -> None:
         or not run.lake.exists(run.key("shards.json"))
     ):
         return
-    now = run.clock.time()
+    now, began = run.clock.time(), float(run.manifest["started_at"])
     known = adopted_stores(run)
     for store, line in books["stores"].items():
         whole = line["read"] > line["out_of_scope"] and not any(line[column] for column in _LEFT)
@@ -45,9 +45,11 @@ def take(run: Run, books: dict[str, Any]) -> None:
             run.ledger.put_new({"pk": _stores(run), "sk": store, "run_id": run.run_id, "at": now})
     judged = {one["source"] for one in run.lake.get_json(run.key("shards.json"))["sources"]}
     for source in (one.name for one in run.settings.sources):
-        if source not in judged or run.options.release:
+        later = float((run.ledger.get(_sources(run), source) or {}).get("began", 0)) > began
+        if not later and (source not in judged or run.options.release):
             rows = run.lake.get_json(run.key(f"extract/{source}.json"))["read"]
-            run.ledger.update(_sources(run), source, {"rows": rows, "run_id": run.run_id, "at": now})
+            measure = {"rows": rows, "run_id": run.run_id, "at": now, "began": run.manifest["started_at"]}
+            run.ledger.update(_sources(run), source, measure)
 
 
 def _stores(run: Run) -> str:

@@ -25,7 +25,7 @@ from catalog_sync.measures import stage
 from catalog_sync.outcomes import archive_lines, archive_words, outcomes_of
 from catalog_sync.parallel import in_threads
 from catalog_sync.run_metrics import announce, count_late
-from catalog_sync.tables import Tables
+from catalog_sync.tables import Tables, unsent_part
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -204,4 +204,4 @@ def _record_unsent(run: Run) -> None:
     if frames:
         at = utc(float(run.manifest["started_at"]))
         rows = pl.concat(frames).with_columns(run_id=pl.lit(run.run_id), ingestion_id=pl.lit(""), at=pl.lit(at))
-        Tables(run.lake).append_once("events", {f"{run.run_id}/unsent": rows})
+        Tables(run.lake).append_once("events", {unsent_part(run.run_id): rows})

@@ -275,6 +275,16 @@ class Tables:
             return
         raise RetryLater(f"table {name}: others kept adding the same rows; try again", after=30)
 
+    def has_part(self, name: str, part: str) -> bool:
+        """Tell whether ``append_once`` has added the part."""
+        table = self._open(name)
+        return table is not None and table.transaction_version(part) is not None
+
+
+def unsent_part(run_id: str) -> str:
+    """Return the name of the part of ``events`` that tells what a run did not send."""
+    return f"{run_id}/unsent"
+
 
 def _one_of(skus: pl.Series) -> pl.Expr:
     """Tell whether a row's SKU is one of these. One alone is looked up in the statistics of row groups."""

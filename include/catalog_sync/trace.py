@@ -1,6 +1,7 @@
 """Where one item is found in what a run left: its source rows, what the rules said of it, its place in the plan.
 
-Every look-up goes by the store, and within a store by the SKU: no table is read whole.
+A look-up goes by the store, and within a store by the SKU, or by the SKU through what the shards left: what was read
+or is due is never read whole.
 """
 
 from __future__ import annotations

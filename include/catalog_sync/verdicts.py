@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -38,6 +38,21 @@ class Verdict(StrEnum):
     ABSENT = "absent"
 
 
+#: What an event says, strongest first.
+_OF_EVENT = {
+    "acknowledged": Verdict.IN_STEP,
+    "archived": Verdict.ARCHIVED,
+    "refused": Verdict.REFUSED,
+    "archive_refused": Verdict.ARCHIVE_REFUSED,
+    "failed": Verdict.FAILED,
+    "archive_failed": Verdict.FAILED,
+    "unknown": Verdict.UNKNOWN,
+    "archive_unknown": Verdict.UNKNOWN,
+    "held": Verdict.HELD,
+    "in_doubt": Verdict.IN_DOUBT,
+    "suspended": Verdict.SUSPENDED,
+    "rejected": Verdict.REJECTED,
+}
 #: Amazon's codes are not public: its message says what is wrong.
 REFUSAL_ADVICE = (
     "Mend what Amazon's message names. Changed content is sent by the next run; unchanged it is tried once a night, "
@@ -98,11 +113,7 @@ _SAYS = {
         ENGINEER,
         "Look at the red upload task of the run: its log says what kept it. The next run sends what is left.",
     ),
-    Verdict.UNDER_WAY: _Says(
-        "The run that read it is still at work",
-        NOBODY,
-        "Wait for its end. Asked for with its store, the answer tells how far the item has come.",
-    ),
+    Verdict.UNDER_WAY: _Says("The run that read it is still at work: it has no books yet", NOBODY, "Wait for its end."),
     Verdict.LEFT: _Says(
         "No source has it in this store any more; Amazon still does",
         OWNER,
@@ -147,6 +158,36 @@ _HELD = {
         ),
     ),
 }
+
+
+def of_events(events: Iterable[Mapping[str, Any]]) -> Verdict:
+    """Return what the events of a run say of an item in one store.
+
+    An item may be told of twice: refused first, acknowledged when it was sent again.
+    """
+    said = {event["what"] for event in events}
+    return next((verdict for what, verdict in _OF_EVENT.items() if what in said), Verdict.UNKNOWN)
+
+
+def of_requests(requests: Sequence[Mapping[str, Any]], over: bool, now: float, expect: float) -> Verdict:
+    """Return what became of an item that a plan has in a batch.
+
+    :param requests: those that carried it, as ``trace.attempts`` tells of them.
+    :param over: whether the run has books.
+    :param expect: seconds in which Amazon's report is expected.
+    """
+    outcomes = {one["outcome"] for one in requests}
+    for what in ("acknowledged", "archived", "refused", "archive_refused", "failed", "archive_failed"):
+        if what in outcomes:
+            return _OF_EVENT[what]
+    open_ones = [one for one in requests if one["state"] not in ("REJECTED", "FAILED", "REFUSED")]
+    if any(one["state"] == "FAILED" for one in requests) and not open_ones:
+        return Verdict.FAILED
+    if not open_ones:
+        return Verdict.UNSENT if over else Verdict.DUE
+    if outcomes & {"unknown", "archive_unknown"} or any(one["state"] == "UNKNOWN" for one in open_ones):
+        return Verdict.UNKNOWN
+    return Verdict.OVERDUE if now - max(one["sent_at"] for one in open_ones) > expect else Verdict.SENT
 
 
 def explain(verdict: Verdict, codes: Sequence[str] = (), said: str = "") -> dict[str, Any]:

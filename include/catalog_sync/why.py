@@ -8,6 +8,7 @@ that is known to have, or to have had, it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,9 @@ from catalog_sync.archives import is_archive
 from catalog_sync.errors import BadInput, shorten
 from catalog_sync.run import Kind
 from catalog_sync.tables import Tables
-from catalog_sync.verdicts import Verdict, explain
-from catalog_sync.why_now import OF_EVENT, Now, plain
-from catalog_sync.why_stores import lasts, lines
+from catalog_sync.verdicts import Verdict, explain, of_events, of_requests
+from catalog_sync.why_now import Now, plain
+from catalog_sync.why_stores import expected, lasts, store_lines
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -41,7 +42,7 @@ def why(run: Run, sku: str, store: str = "") -> dict[str, Any]:
     :param store: a store's id; empty tells of every store that has to do with the SKU.
     :returns: ``sku``, ``asked_store``, ``run`` (the last run that read it: ``run_id``, ``started_at``, ``state``, or
         ``None``), ``absent`` (see ``Now``), ``stores`` (a story each, with ``store_id``, ``run_id`` (the last run that
-        read that store), ``verdict``, ``title``, ``who`` and ``advice``, and as the tables have them now
+        read that store, or ``None``), ``verdict``, ``title``, ``who`` and ``advice``, and as the tables have them now
         ``acknowledged``, ``refusals`` and ``held``) and ``events`` (newest first, of the last ``RUNS`` runs). The story
         of one store also has ``steps``: ``source``, ``rejects``, ``repairs``, ``warnings``, ``candidate``, ``batch``,
         ``attempts``.
@@ -50,14 +51,17 @@ def why(run: Run, sku: str, store: str = "") -> dict[str, Any]:
     sku, store = _id("SKU", sku), _id("store", store) if store else ""
     tables = Tables(run.lake)
     now = Now.read(run, tables, sku, [store] if store else None)
-    events = _events(run, tables, sku, store)
+    runs = [str(record["run_id"]) for record in journal.newest(run, RUNS)]
+    events = _events(tables, runs, sku, store)
     about = {event["run_id"] for event in events}
     known = [store] if store else sorted({*now.stores, *(event["store_id"] for event in events)})
     last = lasts(run, known, sku, about)
+    older = {one.run_id for one in last.values()}.difference(runs)
+    events += _events(tables, older, sku, store) if older else []
     if len(known) == 1 and last:
         stories = [_story(run, last[known[0]], known[0], sku, now.of(known[0]), events)]
     else:
-        stories = list(lines(known, last, sku, now, events))
+        stories = list(store_lines(known, last, sku, now, events))
     read = list(last.values()) if known else islice(journal.that_read(run, "", sku, about), 1)
     newest = max(read, key=lambda one: float(one.manifest["started_at"]), default=None)
     told = {"sku": sku, "asked_store": store, "run": _told(newest), "absent": now.absent}
@@ -83,8 +87,7 @@ def _told(last: Run | None) -> Row | None:
     }
 
 
-def _events(run: Run, tables: Tables, sku: str, store: str) -> list[Row]:
-    runs = [str(record["run_id"]) for record in journal.newest(run, RUNS)]
+def _events(tables: Tables, runs: Iterable[str], sku: str, store: str) -> list[Row]:
     rows = tables.read("events", runs, list(_EVENT), skus=pl.Series([sku]))
     if store:
         rows = rows.filter(pl.col("store_id") == store)
@@ -127,9 +130,9 @@ def _codes(verdict: Verdict, steps: Row, mine: list[Row]) -> list[str]:
 def _verdict(run: Run, steps: Row, plan: Row, prepared: bool, mine: list[Row], now: Now) -> Verdict:
     """Return what became of the item in ``run``, the last that read it, from the end of its way to the beginning."""
     if steps["batch"]:
-        return _sent(run, steps["attempts"])
+        return of_requests(steps["attempts"], bool(journal.books_of(run)), run.clock.time(), expected(run))
     if mine:
-        return now.after(mine)
+        return of_events(mine)
     if steps["rejects"]:
         return Verdict.REJECTED
     if steps["source"]:
@@ -139,19 +142,3 @@ def _verdict(run: Run, steps: Row, plan: Row, prepared: bool, mine: list[Row], n
     if not plan:
         return Verdict.UNDER_WAY
     return now.standing() if run.options.kind is Kind.ROLLBACK else now.gone()
-
-
-def _sent(run: Run, attempts: list[Row]) -> Verdict:
-    outcomes = {one["outcome"] for one in attempts}
-    for what in ("acknowledged", "archived", "refused", "archive_refused", "failed", "archive_failed"):
-        if what in outcomes:
-            return OF_EVENT[what]
-    open_ones = [one for one in attempts if one["state"] not in ("REJECTED", "FAILED", "REFUSED")]
-    if any(one["state"] == "FAILED" for one in attempts) and not open_ones:
-        return Verdict.FAILED
-    if not open_ones:
-        return Verdict.UNSENT if journal.books_of(run) else Verdict.DUE
-    if outcomes & {"unknown", "archive_unknown"} or any(one["state"] == "UNKNOWN" for one in open_ones):
-        return Verdict.UNKNOWN
-    waited = run.clock.time() - max(one["sent_at"] for one in open_ones)
-    return Verdict.OVERDUE if waited > run.settings.results.expect.total_seconds() else Verdict.SENT

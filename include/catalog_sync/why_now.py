@@ -19,21 +19,6 @@ _STANDING = (
     "store_id", "item_name", "external_product_id", "external_product_id_type", "standard_price", "brand_name",
     "state", "content_hash", "plan_number", "ingestion_id", "sent_at", "acknowledged_at", "dirty_until",
 )  # fmt: skip
-#: What an event says, strongest first.
-OF_EVENT = {
-    "acknowledged": Verdict.IN_STEP,
-    "archived": Verdict.ARCHIVED,
-    "refused": Verdict.REFUSED,
-    "archive_refused": Verdict.ARCHIVE_REFUSED,
-    "failed": Verdict.FAILED,
-    "archive_failed": Verdict.FAILED,
-    "unknown": Verdict.UNKNOWN,
-    "archive_unknown": Verdict.UNKNOWN,
-    "held": Verdict.HELD,
-    "in_doubt": Verdict.IN_DOUBT,
-    "suspended": Verdict.SUSPENDED,
-    "rejected": Verdict.REJECTED,
-}
 
 Row = dict[str, Any]
 
@@ -79,13 +64,6 @@ class Now:
         """Return as JSON what they have of it in one store."""
         first = {"acknowledged": self.acknowledged, "held": self.held}
         return {**{name: rows[0] if rows else None for name, rows in first.items()}, "refusals": self.refusals}
-
-    def after(self, events: list[Row]) -> Verdict:
-        """Return the verdict of the item in one store, of which the last run says this, or nothing if unchanged."""
-        said = {event["what"] for event in events}
-        # A row may be told of twice: refused first, acknowledged when it was sent again.
-        told = (verdict for what, verdict in OF_EVENT.items() if what in said)
-        return next(told, Verdict.UNKNOWN) if said else self.standing()
 
     def standing(self) -> Verdict:
         """Return the verdict of the item in one store, as it stands."""

@@ -63,7 +63,7 @@ def when(seconds: float | None) -> str:
 
 
 def _verdict(out: Console, one: Row, run: Row | None) -> None:
-    told_by = f"said by run {one['run_id']}" if run and one["run_id"] != run["run_id"] else ""
+    told_by = f"said by run {one['run_id']}" if run and one["run_id"] not in (None, run["run_id"]) else ""
     codes = f" ({', '.join(one['codes'])})" if one["codes"] else ""
     colour = "green" if one["who"] == NOBODY else "yellow"
     _say(out, f"\n{one['store_id'] or 'no store'}: {one['title']}{codes}", told_by, colour)

@@ -7,11 +7,11 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import SimpleQueue, active_children
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 
 from tests.fast_place import fast_place
 from tests.one_core import core_numbers, stay_on
@@ -21,7 +21,7 @@ BATCH = 100
 Played = tuple[int, Counter[str], Counter[str], list[str]]
 
 
-def batch(seed: int, schedules: int, place: Path) -> Played:
+def batch(seed: int, schedules: int, place: str) -> Played:
     """Play schedules drawn from ``seed`` in this process, in a folder of their own at ``place``.
 
     Returns how many, the faults that struck, what else happened, and the violations.
@@ -40,7 +40,7 @@ def batch(seed: int, schedules: int, place: Path) -> Played:
     besides: Counter[str] = Counter()
     violations: list[str] = []
     done = 0
-    folder = Path(tempfile.mkdtemp(dir=place))
+    folder = Path(mkdtemp(dir=place))
 
     def one(schedule: Schedule) -> None:
         nonlocal done
@@ -84,7 +84,6 @@ def main() -> int:
     asked = parser.parse_args()
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     workers = len(core_numbers()) or os.cpu_count() or 1
-    place = Path(tempfile.mkdtemp(prefix="chaos-", dir=fast_place()))
     numbers: SimpleQueue[int] = SimpleQueue()
     for number in range(workers):
         numbers.put(number)
@@ -93,7 +92,10 @@ def main() -> int:
     besides: Counter[str] = Counter()
     violations: list[str] = []
     played = 0
-    with ProcessPoolExecutor(workers, initializer=_take_core, initargs=(numbers,)) as pool:
+    with (
+        TemporaryDirectory(prefix="chaos-", dir=fast_place(), ignore_cleanup_errors=True) as place,
+        ProcessPoolExecutor(workers, initializer=_take_core, initargs=(numbers,)) as pool,
+    ):
         batches = [pool.submit(batch, asked.seed + number, size, place) for number, size in enumerate(sizes)]
         for ending in (signal.SIGINT, signal.SIGTERM):
             signal.signal(ending, signal.default_int_handler)
@@ -112,7 +114,6 @@ def main() -> int:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in active_children():  # what they are at would take minutes
                 worker.terminate()
-    shutil.rmtree(place, ignore_errors=True)
     print(f"seed {asked.seed}")
     for fault, times in sorted(struck.items()):
         print(f"  {fault:24} {times:>9,}")

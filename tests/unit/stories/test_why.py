@@ -10,6 +10,7 @@ from rich.console import Console
 from tests.unit.stories.world import World, row
 
 from catalog_sync import journal
+from catalog_sync import why as story
 from catalog_sync.errors import BadInput
 from catalog_sync.prepare import prepare
 from catalog_sync.run import Kind
@@ -200,6 +201,51 @@ def test_a_sku_alone_that_was_planned_and_not_sent(world: World) -> None:
     assert lines(world, "SKU-1") == {PDX: "in_step", SEA: "in_step"}
 
 
+def test_a_sku_alone_whose_run_has_books_too_early(world: World) -> None:
+    """Its collecting and settling failed, and then its upload was cleared: books are no proof that all is known."""
+    world.night("n1", ROWS)
+    job = world.job("n2").read([*changed(0, descr="B", gtin="4000"), {**row(9), "gtin": "012345678901"}])
+    job.plan()
+    assert job.account()["total"]["unsent"] == 1
+    assert lines(world, "SKU-0") == {PDX: "in_step", SEA: "unsent"}
+    assert lines(world, "SKU-9") == {}
+    job.upload()
+    assert lines(world, "SKU-0") == {PDX: "in_step", SEA: "sent"}
+    assert job.account()["total"]["unknown"] == 1
+    assert lines(world, "SKU-0") == {PDX: "in_step", SEA: "sent"}
+    world.clock.sleep(3600)
+    assert lines(world, "SKU-0") == {PDX: "in_step", SEA: "overdue"}
+
+
+def test_a_sku_alone_whose_run_has_not_settled_what_it_did_not_send(world: World) -> None:
+    """Nothing was due, so that its books are complete, though settling failed: rejected is rejected."""
+    world.night("n1", ROWS)
+    job = world.job("n2").read(changed(2, gtin="012345678901"))
+    job.plan()
+    assert job.account()["state"] == "complete"
+    assert lines(world, "SKU-2") == {PDX: "in_step", SEA: "rejected"}
+
+
+def test_a_sku_alone_whose_last_run_is_older_than_the_events_of_all(world: World, monkeypatch: Any) -> None:
+    """Backfills of another store came since; what the night said of this one is still told."""
+    world.night("n0", ROWS)
+    world.night("n1", changed(2, gtin="012345678901"))
+    monkeypatch.setattr(story, "RUNS", 2)
+    for number in range(3):
+        world.wait(1)
+        world.job(f"b{number}", kind=Kind.BACKFILL, stores=(PDX,)).whole()
+    assert lines(world, "SKU-2") == {PDX: "in_step", SEA: "rejected"}
+
+
+def test_a_sku_alone_that_amazon_only_ever_refused_and_that_has_left(world: World) -> None:
+    """Nothing is at Amazon, and nothing in the source: in one store as in all."""
+    world.faults(refuse_skus=["SKU-4"])
+    world.night("n1", ROWS)
+    world.faults()
+    world.night("n2", ROWS[:8])
+    assert set(lines(world, "SKU-4").values()) == {verdict(world, "SKU-4")[0]} == {"absent"}
+
+
 def test_a_run_that_failed_before_its_plan_tells_nothing(world: World) -> None:
     """The story is that of the run before."""
     world.night("n1", ROWS)
@@ -328,6 +374,15 @@ def test_an_archive_that_came_to_nothing(leaving: World, fault: str, said: str) 
     leaving.night("n3")
     assert verdict(leaving, "SKU-0")[0] == said
     assert {one["verdict"] for one in told(leaving, "SKU-0")["stores"]} == {said}
+
+
+def test_an_archive_that_was_not_sent_is_for_the_engineer(leaving: World) -> None:
+    """No request was made; one store and all say the same."""
+    job = leaving.job("n3").read()
+    job.plan()
+    job.end()
+    assert lines(leaving, "SKU-0") == dict.fromkeys((PDX, SEA), verdict(leaving, "SKU-0")[0])
+    assert verdict(leaving, "SKU-0")[0] == "unsent"
 
 
 def test_what_nobody_knows(world: World) -> None:
