@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from catalog_sync import journal
+
 if TYPE_CHECKING:
     from catalog_sync.run import Run
 
@@ -13,24 +15,32 @@ LOOK_BACK = timedelta(days=7)
 
 
 def abandoned(run: Run) -> list[str]:
-    """Return the other runs of the retailer that have sent nothing for ``results.horizon`` and have no books.
+    """Return the other runs that have sent nothing for ``results.horizon``, and have not booked what they have sent.
 
     By then each of their uploads is settled, by whichever run came by. What was settled before stands in no books but
-    their own.
+    their own. A run that is cleared and sends once more has to make its books once more.
     """
     now = run.clock.time()
     horizon = run.settings.results.horizon.total_seconds()
     found: dict[str, None] = {}
     for plan in run.ledger.query(f"PLANS#{run.settings.retailer}"):
-        run_id, age = str(plan["run_id"]), now - float(plan["at"])
-        if run_id == run.run_id or run_id in found or not horizon < age < LOOK_BACK.total_seconds():
+        run_id = str(plan["run_id"])
+        if run_id == run.run_id or run_id in found:
             continue
-        sending = float((run.ledger.get(f"RUN#{run_id}", "RUN") or {}).get("sending_at", 0))
-        if now - sending > horizon and not has_books(run, run_id) and run.lake.exists(f"runs/{run_id}/plan.json"):
+        active = max(float(plan["at"]), last_sent(run, run_id))
+        if not horizon < now - active < LOOK_BACK.total_seconds() or not run.lake.exists(f"runs/{run_id}/plan.json"):
+            continue
+        if (booked := booked_at(run, run_id)) is None or booked < last_sent(run, run_id):
             found[run_id] = None
     return list(found)
 
 
-def has_books(run: Run, run_id: str) -> bool:
-    """Tell whether the run ``run_id`` of the same retailer has made its books, complete or not."""
-    return any(run.lake.exists(f"runs/{run_id}/{name}.json") for name in ("books", "books-incomplete"))
+def last_sent(run: Run, run_id: str) -> float:
+    """Return when the run ``run_id`` of the same retailer last sent something (Unix seconds); 0 when it never did."""
+    return float((run.ledger.get(f"RUN#{run_id}", "RUN") or {}).get("sending_at", 0))
+
+
+def booked_at(run: Run, run_id: str) -> float | None:
+    """Return when the run ``run_id`` of the same retailer made its books, complete or not; ``None`` without books."""
+    made = journal.books_of(run.of(run_id))
+    return float(made["accounted_at"]) if made else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalog_sync import baseline, books, journal, overview
 from catalog_sync.abandoned import abandoned
-from catalog_sync.active_items import active_items, settled_outcomes
+from catalog_sync.active_items import active_items, settled_outcomes, version_after
 from catalog_sync.alarms import alarms_of
 from catalog_sync.archive_tasks import write_tasks
 from catalog_sync.audit import What, record
@@ -22,7 +22,6 @@ from catalog_sync.row_results import archive_side, nothing_sent, row_results, se
 from catalog_sync.run import Kind
 from catalog_sync.run_metrics import tell
 from catalog_sync.store_list import StoreList
-from catalog_sync.tables import Tables
 from catalog_sync.unsent import why_unsent
 
 if TYPE_CHECKING:
@@ -55,8 +54,7 @@ def account(run: Run) -> dict[str, Any]:
 
 def _write(run: Run, dead: dict[str, Any] | None = None) -> dict[str, Any]:
     tasks = write_tasks(run, settled_outcomes(run))
-    # What other runs have done since is in their books: complete ones are not gathered again.
-    closed = run.lake.get_json(run.key("books.json")) if run.lake.exists(run.key("books.json")) else None
+    closed = _closed(run)
     made = closed or {**gather(run), "abandoned": dead or {}, "tasks": tasks}
     for alarm in made["alarms"]:
         log.error("%s", alarm)
@@ -68,9 +66,19 @@ def _write(run: Run, dead: dict[str, Any] | None = None) -> dict[str, Any]:
     else:
         run.lake.put_json(run.key("books-incomplete.json"), made)
     _record(run, made)
-    journal.ended(run, made, overview.make(run, made))
+    journal.ended(run, made, (closed and overview.read(run)) or overview.make(run, made))
     tell(run, made)
     return dict(made)
+
+
+def _closed(run: Run) -> dict[str, Any]:
+    """Return the books that are not made again: complete ones, and those of a run that the ledger has forgotten.
+
+    What other runs have done since is in their books.
+    """
+    made = journal.books_of(run)
+    forgotten = run.clock.time() - float(run.manifest["started_at"]) > run.settings.ledger.keep.total_seconds()
+    return made if made and (made["state"] == "complete" or forgotten) else {}
 
 
 def _record(run: Run, made: dict[str, Any]) -> None:
@@ -146,7 +154,7 @@ def gather(run: Run) -> dict[str, Any]:
         "stores": stores,
         "total": whole,
         "catalog": catalog,
-        "acknowledged_after": Tables(run.lake).version("acknowledged"),
+        "acknowledged_after": version_after(run, plan, journal.books_of(run)),
         "rollback": plan.get("rollback", {}),
         "archives": archives,
         "leaving": {what: told for what, told in plan.get("leaving", {}).items() if what != "books"},

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from catalog_sync.abandoned import last_sent
 from catalog_sync.attempts import State
 from catalog_sync.booking import booked_elsewhere, late_attempts
-from catalog_sync.doubt import attempts_of
+from catalog_sync.doubt import attempts_of, planned_between
 from catalog_sync.fields import KEY
+from catalog_sync.lease import Lease
 from catalog_sync.tables import ARCHIVE, Tables
 
 if TYPE_CHECKING:
@@ -59,6 +61,25 @@ def active_items(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
         for store, rows in frame.group_by("store_id").len().iter_rows():
             lines[store][column] = rows
     return lines
+
+
+def version_after(run: Run, plan: dict[str, Any], before: dict[str, Any]) -> int | None:
+    """Return the version of the acknowledged rows that stood after the run, to which a rollback goes back.
+
+    It is the version of now, unless another run has made a plan since the run's books were made, or without books since
+    it gave up waiting: what came after that is not what the run has left.
+
+    :param before: the books that the run has made before; may be empty.
+    """
+    waited = last_sent(run, run.run_id) + run.settings.results.give_up_after.total_seconds()
+    since = float(before.get("accounted_at", waited))
+    number = max(plan.get("numbers", {}).values(), default=int(run.manifest["plan_number_before"]))
+    for other in planned_between(run, number, Lease.of(run).read().token + 1):
+        made = run.of(other)
+        if float(made.manifest["started_at"]) > since:
+            known = before.get("acknowledged_after") if before else made.plan["acknowledged_version"]
+            return None if known is None else int(known)
+    return Tables(run.lake).version("acknowledged")
 
 
 def settled_outcomes(run: Run) -> list[str]:

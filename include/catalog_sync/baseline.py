@@ -45,6 +45,8 @@ def take(run: Run, books: dict[str, Any]) -> None:
             run.ledger.put_new({"pk": _stores(run), "sk": store, "run_id": run.run_id, "at": now})
     judged = {one["source"] for one in run.lake.get_json(run.key("shards.json"))["sources"]}
     for source in (one.name for one in run.settings.sources):
+        if not run.lake.exists(run.key(f"extract/{source}.json")):  # it was configured after this run
+            continue
         later = float((run.ledger.get(_sources(run), source) or {}).get("began", 0)) > began
         if not later and (source not in judged or run.options.release):
             rows = run.lake.get_json(run.key(f"extract/{source}.json"))["read"]

@@ -54,6 +54,9 @@ def planned_between(run: Run, after: int, before: int) -> list[str]:
 def newer_readings(run: Run, others: Iterable[str]) -> dict[str, pl.Expr]:
     """Return those of the ``others`` that read a source after this run did, each with what it was about.
 
+    Of a rollback, which reads what Amazon had, and a run that reads sources, the later one is that which began to read
+    when the other had read everything.
+
     What such a run was about it has decided on newer rows, also where it found nothing to send: a task that is cleared
     days later must not send what was read then. A run that only releases held rows decides on none but those that it
     plans.
@@ -62,12 +65,20 @@ def newer_readings(run: Run, others: Iterable[str]) -> dict[str, pl.Expr]:
     found = {}
     for other in map(run.of, others):
         theirs, options = _read_at(other), other.manifest["options"]
-        if not options.get("release") and any(theirs.get(source, 0.0) >= at for source, at in mine.items()):
+        if not options.get("release") and _is_later(theirs, mine):
             stores, rows = options["stores"], Covered(other).rows
             in_stores = pl.col("store_id").is_in(stores) if stores else pl.lit(True)
             about = in_stores if rows is None else _key().is_in(rows.select(_key()).to_series().implode())
             found[other.run_id] = about
     return found
+
+
+def _is_later(theirs: dict[str, float], mine: dict[str, float]) -> bool:
+    if not theirs or not mine:
+        return False
+    if shared := theirs.keys() & mine.keys():
+        return any(theirs[source] >= mine[source] for source in shared)
+    return min(theirs.values()) >= max(mine.values())
 
 
 def _read_at(run: Run) -> dict[str, float]:

@@ -47,6 +47,8 @@ class Guarding:
     adopted: set[str]
     releases: Releases | None
     covered: Covered
+    #: Whether a row is one that another run has read later: what is held of it that run has told.
+    elsewhere: pl.Expr
     _parts: list[dict[str, Any]] = field(default_factory=list)
     _digests: dict[str, str] = field(default_factory=dict)
     _by_code: Counter[str] = field(default_factory=Counter)
@@ -63,6 +65,7 @@ class Guarding:
         told: list[dict[str, Any]],
         leaving: Mapping[str, Mapping[str, int]],
         releases: Releases | None,
+        newer: Mapping[str, pl.Expr],
     ) -> Guarding:
         """Judge what the stages before have counted.
 
@@ -71,6 +74,7 @@ class Guarding:
         :param counts: what both counted for the books, by store.
         :param told: what ``judged_before`` has found.
         :param leaving: what would be archived, by store.
+        :param newer: other runs that have read later, each with what it was about.
         """
         adopted = adopted_stores(run)
         judged: dict[str, dict[str, int]] = {}
@@ -90,7 +94,8 @@ class Guarding:
             log.warning("Guard %s: %s", one["code"], one["message"])
         inside = {store for shard in shards["shards"] for store in shard["stores"]}
         stores = sorted(store for store in inside if store in run.stores)
-        return cls(run, trips, told, stores, adopted, releases, Covered(run))
+        elsewhere = pl.any_horizontal(pl.lit(False), *newer.values())
+        return cls(run, trips, told, stores, adopted, releases, Covered(run), elsewhere)
 
     def apply(self, candidates: pl.DataFrame, counts: Counts) -> pl.DataFrame:
         """Return the candidates of some whole stores as the guards leave them: held ones have a code in ``hold``.
@@ -107,7 +112,7 @@ class Guarding:
             if not self.run.options.dry_run:  # what is released stays held until it is settled
                 held.forget(self.run, without(approved, released, held.IDENTITY), stores)
             made = released
-        self._keep(held.guarded(made), stores)
+        self._keep(held.guarded(made.filter(~self.elsewhere)), stores)
         return made
 
     def without_first_loads(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -133,7 +138,7 @@ class Guarding:
         self._seen.update(stores)
         lines = held.since(self.run, rows, stores)
         if self.releases is None and not self.run.options.dry_run:
-            held.remember(self.run, lines, stores, self.covered.rows)
+            held.remember(self.run, lines, stores, self.covered.rows, self.elsewhere)
         if lines.is_empty():
             return
         key = self.run.key(f"held/{self.run.token()}.parquet")

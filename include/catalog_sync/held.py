@@ -113,17 +113,20 @@ def settled(before: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     return without(before, pl.concat([sent, gone]), IDENTITY)
 
 
-def remember(run: Run, lines: pl.DataFrame, stores: Sequence[str], covered: pl.DataFrame | None) -> None:
+def remember(
+    run: Run, lines: pl.DataFrame, stores: Sequence[str], covered: pl.DataFrame | None, elsewhere: pl.Expr
+) -> None:
     """Make the lines what the table ``held`` says of these stores.
 
     :param covered: the rows that the run is about; ``None`` when it is about all. Others stay as they are.
+    :param elsewhere: whether a row is one that another run has read later; it stays as it is, too.
     """
     tables = Tables(run.lake)
     if not stores or (lines.is_empty() and tables.version("held") is None):
         return
 
     def replaced(before: pl.DataFrame) -> pl.DataFrame:
-        others = before.head(0) if covered is None else without(before, covered)
-        return pl.concat([others, lines]).sort(KEY)
+        mine = before.filter(~elsewhere) if covered is None else within(before.filter(~elsewhere), covered)
+        return pl.concat([without(before, mine), lines]).sort(KEY)
 
     tables.replace("held", stores, replaced)

@@ -93,7 +93,7 @@ def _make(run: Run) -> dict[str, Any]:
     told = judged_before(run, shards, counts)
     approved = releases.archives() if releases else None
     leaving = Leaving.of(run, shards, prepared, told, blocked.filter(~pl.col("_only_new")), newer, approved)
-    guarding = Guarding.of(run, shards, prepared, counts, told, leaving.judged, releases)
+    guarding = Guarding.of(run, shards, prepared, counts, told, leaving.judged, releases, newer)
     leaving.hold(() if releases else guarding.trips)
     writer = _BatchWriter(run, number)
     left: list[pl.DataFrame] = []

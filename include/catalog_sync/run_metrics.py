@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from catalog_sync import measures
+from catalog_sync import journal, measures
 from catalog_sync.attempts import State
 from catalog_sync.books import COLUMNS
 from catalog_sync.breaker import Breaker
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: What has been counted of a run is kept under names that begin with these.
 _ROWS, _ARCHIVES, _REJECTS, _RUNS = "rows.", "archives.", "rejects.", "runs."
+#: So many runs are looked at to see whether there is a newer one.
+LOOK = 60
 #: What late archives are called, and the column of their books that this is.
 _LATE_ARCHIVES = {"archived": "archived", "archive_refused": "refused"}
 
@@ -71,7 +73,11 @@ def tell(run: Run, made: Mapping[str, Any]) -> None:
 
 
 def _say_how_it_stands(run: Run, made: Mapping[str, Any]) -> None:
+    """Set the gauges, which tell of the last run of each kind; one that was cleared later moves none."""
     kind = run.options.kind.value
+    newest = (one for one in journal.newest(run, LOOK) if one["kind"] == kind and "state" in one and not one["dry_run"])
+    if float(next(newest, {}).get("started_at", 0)) > float(made["started_at"]):
+        return
     for column, rows in made["total"].items():
         measures.BOOKS.set(rows, kind=kind, outcome=column)
     measures.RUN_SECONDS.set(made["accounted_at"] - made["started_at"], kind=kind)

@@ -26,9 +26,12 @@ def tell(run: Run) -> dict[str, Any]:
     """Make the run's notices and send them.
 
     :returns: how many ``stores`` have something to be told, how many ``sources`` were read, and how many messages were
-        ``sent`` now.
+        ``sent`` now. Nothing is sent of a run that is older than ``ledger.keep``: nobody knows any more whether it was.
     """
     sent: Counter[str] = Counter()
+    if run.clock.time() - float(run.manifest["started_at"]) > run.settings.ledger.keep.total_seconds():
+        log.warning("Run %s is older than ledger.keep: its notices are not sent again", run.run_id)
+        return {"stores": 0, "sources": 0, "sent": 0}
     stores = make_store_notices(run)
     for name, message in store_messages(run, stores):
         sent.update(send_once(run, run.settings.notify.stores, message, name))

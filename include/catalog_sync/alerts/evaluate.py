@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from catalog_sync import journal
 from catalog_sync.alerts.book import AlertBook, Finding
 from catalog_sync.alerts.findings import judge
 from catalog_sync.alerts.heartbeat import beat
@@ -31,9 +32,12 @@ def after_run(run: Run, books: dict[str, Any], sqs: Any = None) -> None:
         return
     try:
         book = AlertBook.of(run)
-        if book.is_latest(run.options.kind.value, float(books["started_at"])):
+        began = float(books["started_at"])
+        if book.is_latest(run.options.kind.value, began):
             judged = judge(run, books)
-            book.judge(judged.findings, judged.kinds, run.run_id)
+            # The latest backfill may be older than the latest night, and knows nothing of it.
+            ends = not judged.whole or book.is_latest("whole", began)
+            book.judge(judged.findings, judged.kinds if ends else (), run.run_id)
     except Exception as error:  # what is known of the rows stands in the books; alerts must not take it down
         log.exception("The alerts of run %s cannot be judged: %s", run.run_id, type(error).__name__)
     hourly(run, sqs)
@@ -62,8 +66,12 @@ def run_failed(run: Run, dag_id: str, why: str) -> None:
     :param why: what Airflow says.
     """
     book = AlertBook.of(run)
-    book.over(Kind.RUN_LATE, dag_id)
-    if not run.lake.exists(run.key("books-incomplete.json")):
+    _end(run, book, dag_id, Kind.RUN_LATE)
+    books = journal.books_of(run)
+    if books.get("state") == "complete":
+        what = f"run {run.run_id} of {dag_id} failed after its books were complete: {shorten(why, 200)}"
+        book.raise_(Finding(Kind.RUN_FAILED, what, dag_id), run.run_id)
+    elif not books:
         what = f"run {run.run_id} of {dag_id} failed, and has no books that say what is missing: {shorten(why, 200)}"
         book.raise_(Finding(Kind.RUN_FAILED, what, dag_id), run.run_id)
     tell(run)
@@ -83,6 +91,17 @@ def run_late(run: Run, dag_id: str, since: float) -> None:
 def run_succeeded(run: Run, dag_id: str) -> None:
     """Take note that a run of the DAG went well: it fails and is late no more."""
     book = AlertBook.of(run)
-    ended = [book.over(kind, dag_id) for kind in (Kind.RUN_FAILED, Kind.RUN_LATE)]
-    if any(ended):
+    if _end(run, book, dag_id, Kind.RUN_FAILED, Kind.RUN_LATE):
         tell(run)
+
+
+def _end(run: Run, book: AlertBook, dag_id: str, *kinds: Kind) -> bool:
+    """Take note that these alerts about the DAG are over; tell whether one was open.
+
+    A run that was cleared says nothing of one that began after it.
+    """
+    key = run.key("run.json")  # not run.manifest, which a run of a DAG that has none would write here
+    began = float(run.lake.get_json(key)["started_at"]) if run.lake.exists(key) else run.clock.time()
+    mine = [one for one in book.open() if one.kind in kinds and one.subject == dag_id]
+    over = [one for one in mine if one.run_id == run.run_id or began >= one.raised_at]
+    return any([book.over(one.kind, one.subject) for one in over])

@@ -36,6 +36,8 @@ class Judgement:
 
     findings: list[Finding] = field(default_factory=list)
     kinds: set[Kind] = field(default_factory=set)
+    #: Whether the run was about the whole catalog.
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ def judge(run: Run, books: dict[str, Any]) -> Judgement:
     """
     from catalog_sync.doubt import attempts_of
 
-    made = Judgement()
     options = run.options
     whole = not (options.stores or options.skus or options.release)
+    made = Judgement(whole=whole)
     seen = Seen(run, books, attempts_of(run).of_run(run.run_id), whole)
     _note_allowed(seen)
     for kinds, find in _JUDGES:

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 NAMESPACE, METRIC = "CatalogSync", "CompleteRuns"
 #: Seconds that a call of the address may take, and how often it is tried: a lost one wakes somebody at night.
 TIMEOUT, TRIES, PAUSE = 10.0, 3, 5.0
+#: How old, in seconds, a run may be that is a heartbeat, and its books.
+DAY, JUST_NOW = 86_400.0, 900.0
 
 
 def beat(
@@ -32,13 +34,17 @@ def beat(
 ) -> list[str]:
     """Tell the watchers that a night came to its end; never raises.
 
-    Only a complete run about the whole catalog is a heartbeat: a backfill of one store proves nothing.
+    Only a complete run about the whole catalog is a heartbeat: a backfill of one store proves nothing. Nor does a run
+    that began longer than a day ago, or whose books were made before: it was cleared.
 
     :returns: which were told: ``metric``, ``ping``.
     """
     options = run.options
     part = options.stores or options.skus or options.release or options.kind is Kind.COLLECT
     if part or books["dry_run"] or books["state"] != "complete":
+        return []
+    now = run.clock.time()
+    if now - float(books["started_at"]) > DAY or now - float(books["accounted_at"]) > JUST_NOW:
         return []
     heartbeat, told = run.settings.alerts.heartbeat, []
     if heartbeat.metric and _tried("the metric", lambda: _put(run, cloudwatch)):

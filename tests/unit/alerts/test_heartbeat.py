@@ -39,7 +39,10 @@ def run_of(clock: Any, host: str = "", **heartbeat: Any) -> Run:
     return run
 
 
-BOOKS = {"dry_run": False, "state": "complete"}
+#: Of a run that took an hour and has just ended, as the clock of the tests has it.
+BOOKS = {
+    "dry_run": False, "state": "complete", "started_at": 1_790_000_000.0 - 3600, "accounted_at": 1_790_000_000.0
+}  # fmt: skip
 
 
 class Check(BaseHTTPRequestHandler):
