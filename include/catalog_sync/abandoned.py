@@ -24,13 +24,13 @@ def abandoned(run: Run) -> list[str]:
     horizon = run.settings.results.horizon.total_seconds()
     found: dict[str, None] = {}
     for plan in run.ledger.query(f"PLANS#{run.settings.retailer}"):
-        run_id = str(plan["run_id"])
-        if run_id == run.run_id or run_id in found:
+        run_id, age = str(plan["run_id"]), now - float(plan["at"])
+        if run_id == run.run_id or run_id in found or not horizon < age < LOOK_BACK.total_seconds():
             continue
-        active = max(float(plan["at"]), last_sent(run, run_id))
-        if not horizon < now - active < LOOK_BACK.total_seconds() or not run.lake.exists(f"runs/{run_id}/plan.json"):
+        sent = last_sent(run, run_id)
+        if now - sent <= horizon or not run.lake.exists(f"runs/{run_id}/plan.json"):
             continue
-        if (booked := booked_at(run, run_id)) is None or booked < last_sent(run, run_id):
+        if (booked := booked_at(run, run_id)) is None or booked < sent:
             found[run_id] = None
     return list(found)
 
