@@ -54,7 +54,7 @@ def account(run: Run) -> dict[str, Any]:
 
 def _write(run: Run, dead: dict[str, Any] | None = None) -> dict[str, Any]:
     tasks = write_tasks(run, settled_outcomes(run))
-    closed = _closed(run)
+    closed = journal.closed_books(run)
     made = closed or {**gather(run), "abandoned": dead or {}, "tasks": tasks}
     for alarm in made["alarms"]:
         log.error("%s", alarm)
@@ -69,16 +69,6 @@ def _write(run: Run, dead: dict[str, Any] | None = None) -> dict[str, Any]:
     journal.ended(run, made, (closed and overview.read(run)) or overview.make(run, made))
     tell(run, made)
     return dict(made)
-
-
-def _closed(run: Run) -> dict[str, Any]:
-    """Return the books that are not made again: complete ones, and those of a run that the ledger has forgotten.
-
-    What other runs have done since is in their books.
-    """
-    made = journal.books_of(run)
-    forgotten = run.clock.time() - float(run.manifest["started_at"]) > run.settings.ledger.keep.total_seconds()
-    return made if made and (made["state"] == "complete" or forgotten) else {}
 
 
 def _record(run: Run, made: dict[str, Any]) -> None:

@@ -66,20 +66,20 @@ def active_items(run: Run, plan: dict[str, Any]) -> dict[str, dict[str, int]]:
 def version_after(run: Run, plan: dict[str, Any], before: dict[str, Any]) -> int | None:
     """Return the version of the acknowledged rows that stood after the run, to which a rollback goes back.
 
-    It is the version of now, unless another run has made a plan since the run's books were made, or without books since
-    it gave up waiting: what came after that is not what the run has left.
+    It is the version of now, unless another run has made a plan since: then that of the books that the run has made
+    before, or, where it has died without books, that which the first run found that began after it gave up waiting.
 
     :param before: the books that the run has made before; may be empty.
     """
-    waited = last_sent(run, run.run_id) + run.settings.results.give_up_after.total_seconds()
-    since = float(before.get("accounted_at", waited))
-    number = max(plan.get("numbers", {}).values(), default=int(run.manifest["plan_number_before"]))
-    for other in planned_between(run, number, Lease.of(run).read().token + 1):
-        made = run.of(other)
-        if float(made.manifest["started_at"]) > since:
-            known = before.get("acknowledged_after") if before else made.plan["acknowledged_version"]
-            return None if known is None else int(known)
-    return Tables(run.lake).version("acknowledged")
+    number = max(plan.get("numbers", {}).values(), default=0) or int(run.manifest["plan_number_before"])
+    last, sent = Lease.of(run).read().token, last_sent(run, run.run_id)
+    if before and last > number:
+        known = before.get("acknowledged_after")
+        return None if known is None else int(known)
+    gave_up = sent + run.settings.results.give_up_after.total_seconds()
+    others = map(run.of, planned_between(run, number, last + 1) if sent else ())
+    found = (one.plan["acknowledged_version"] for one in others if float(one.manifest["started_at"]) > gave_up)
+    return next(found, Tables(run.lake).version("acknowledged"))
 
 
 def settled_outcomes(run: Run) -> list[str]:

@@ -54,8 +54,7 @@ def planned_between(run: Run, after: int, before: int) -> list[str]:
 def newer_readings(run: Run, others: Iterable[str]) -> dict[str, pl.Expr]:
     """Return those of the ``others`` that read a source after this run did, each with what it was about.
 
-    Of a rollback, which reads what Amazon had, and a run that reads sources, the later one is that which began to read
-    when the other had read everything.
+    Of a rollback, which reads what Amazon had, and a run that reads sources, the later one is that which began later.
 
     What such a run was about it has decided on newer rows, also where it found nothing to send: a task that is cleared
     days later must not send what was read then. A run that only releases held rows decides on none but those that it
@@ -78,7 +77,7 @@ def _is_later(theirs: dict[str, float], mine: dict[str, float]) -> bool:
         return False
     if shared := theirs.keys() & mine.keys():
         return any(theirs[source] >= mine[source] for source in shared)
-    return min(theirs.values()) >= max(mine.values())
+    return min(theirs.values()) >= min(mine.values())
 
 
 def _read_at(run: Run) -> dict[str, float]:

@@ -77,6 +77,16 @@ def books_of(run: Run) -> dict[str, Any]:
     return {}
 
 
+def closed_books(run: Run) -> dict[str, Any]:
+    """Return the books that are not made again: complete ones, and those of a run that the ledger has forgotten.
+
+    What other runs have done since is in their books.
+    """
+    made = books_of(run)
+    forgotten = run.clock.time() - float(run.manifest["started_at"]) > run.settings.ledger.keep.total_seconds()
+    return made if made and (made["state"] == "complete" or forgotten) else {}
+
+
 def that_read(run: Run, store: str, sku: str, about: Collection[str], limit: int = 60) -> Iterator[Run]:
     """Yield the runs that have read their sources for this store and SKU, newest first.
 

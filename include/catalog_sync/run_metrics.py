@@ -73,10 +73,13 @@ def tell(run: Run, made: Mapping[str, Any]) -> None:
 
 
 def _say_how_it_stands(run: Run, made: Mapping[str, Any]) -> None:
-    """Set the gauges, which tell of the last run of each kind; one that was cleared later moves none."""
-    kind = run.options.kind.value
-    newest = (one for one in journal.newest(run, LOOK) if one["kind"] == kind and "state" in one and not one["dry_run"])
-    if float(next(newest, {}).get("started_at", 0)) > float(made["started_at"]):
+    """Set the gauges, which tell of the last run of each kind, or of all; one that was cleared later moves none."""
+    kind, began = run.options.kind.value, float(made["started_at"])
+    ended = [one for one in journal.newest(run, LOOK) if "state" in one and not one["dry_run"]]
+    newer = {str(one["kind"]) for one in ended if float(one["started_at"]) > began}
+    if not newer:
+        _say_how_old_things_are(run, made)
+    if kind in newer:
         return
     for column, rows in made["total"].items():
         measures.BOOKS.set(rows, kind=kind, outcome=column)
@@ -84,13 +87,12 @@ def _say_how_it_stands(run: Run, made: Mapping[str, Any]) -> None:
     measures.RUN_ENDED.set(made["accounted_at"], kind=kind, state=made["state"])
     measures.RUN_PROBLEMS.set(len(made["problems"]), kind=kind)
     measures.RUN_ALARMS.set(len(made["alarms"]), kind=kind)
+
+
+def _say_how_old_things_are(run: Run, made: Mapping[str, Any]) -> None:
     if made["plan"]:
         held = made["held"]
         measures.HELD_AGE.set(made["accounted_at"] - held["since"] if held.get("rows") else 0.0)
-    _say_how_old_changes_were(run, made)
-
-
-def _say_how_old_changes_were(run: Run, made: Mapping[str, Any]) -> None:
     ends = [float(a.item["ended_at"]) for a in attempts_of(run).of_run(run.run_id) if a.end is State.DONE]
     if not (ends and made["total"]["acknowledged"]):
         return

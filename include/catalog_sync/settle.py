@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
-from functools import cache, partial
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from catalog_sync import catalog_rows, held
+from catalog_sync import catalog_rows, held, journal
 from catalog_sync.abandoned import booked_at
 from catalog_sync.attempts import ENDED, Attempt, State
 from catalog_sync.clock import utc
@@ -52,13 +52,13 @@ def settle(run: Run) -> dict[str, Any]:
     now = run.clock.time()
     attempts = attempts_of(run)
     _record_unsent(run)
-    # Complete books are closed: what such a run settled of others would stand nowhere.
-    closed = run.lake.exists(run.key("books.json"))
+    # What a run settled of others whose books are not made again would stand nowhere.
+    closed = bool(journal.closed_books(run))
     found = (attempt for attempt in attempts.open() if not closed or attempt.key.run_id == run.run_id)
     due = [(attempt, what) for attempt in found if (what := _due(run, attempt, now))]
     due.sort(key=lambda pair: (pair[0].plan_number, pair[0].key.batch, pair[0].key.number))
     next_plan = Lease.of(run).read().token + 1  # read after the ends were: what has this number was sent after them
-    booked = cache(partial(booked_at, run))
+    booked: dict[str, float] = {}
     totals: Counter[str] = Counter()
     late = 0
     for first in range(0, len(due), CHUNK):
@@ -163,22 +163,23 @@ def _events(outcomes: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _is_late(run: Run, attempt: Attempt, now: float, booked: Callable[[str], float | None]) -> bool:
+def _is_late(run: Run, attempt: Attempt, now: float, booked: dict[str, float]) -> bool:
     """Tell whether the books of the attempt's own run are closed, so that its outcomes belong into this run's.
 
     Another run that is under way (a backfill beside the night, or one that was cleared) books its own rows, whoever
     settles them. Its last upload may be hours younger than its first, so only what is beyond the horizon tells that a
     run has died.
 
-    :param booked: tells when a run made its books.
+    :param booked: when runs made their books, as far as was asked; it is asked again until they have made them.
     """
     other = attempt.key.run_id
     if other == run.run_id:
         return False
     if now - attempt.sent_at > run.settings.results.horizon.total_seconds():
         return True
-    closed = booked(other)
-    return closed is not None and attempt.sent_at <= closed
+    if attempt.sent_at > booked.get(other, 0.0):
+        booked[other] = booked_at(run, other) or 0.0
+    return attempt.sent_at <= booked[other]
 
 
 def _news(run: Run, attempt: Attempt, outcomes: pl.DataFrame, next_plan: int) -> pl.DataFrame:

@@ -130,7 +130,7 @@ def _codes(verdict: Verdict, steps: Row, mine: list[Row]) -> list[str]:
 def _verdict(run: Run, steps: Row, plan: Row, prepared: bool, mine: list[Row], now: Now) -> Verdict:
     """Return what became of the item in ``run``, the last that read it, from the end of its way to the beginning."""
     if steps["batch"]:
-        return of_requests(steps["attempts"], bool(journal.books_of(run)), run.clock.time(), expected(run))
+        return of_requests(steps["attempts"], bool(journal.books_of(run).get("plan")), run.clock.time(), expected(run))
     if mine:
         return of_events(mine)
     if steps["rejects"]:

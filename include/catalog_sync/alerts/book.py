@@ -178,6 +178,10 @@ class AlertBook:
             self._judged, what, mine, "attribute_not_exists(#started_at) OR #started_at <= :mine", {"mine": started_at}
         )
 
+    def is_newer(self, what: str, started_at: float) -> bool:
+        """Tell the same, and take no note of it."""
+        return started_at >= float((self._ledger.get(self._judged, what) or {}).get("started_at", 0))
+
     def all(self) -> list[Alert]:
         """Return every alert that is open, or was in the last ``KEEP``, the newest first."""
         found = [Alert.of(item) for item in self._ledger.query(self._alerts) if "raised_at" in item]

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Stands for the runs about the whole catalog, of whichever kind, where it is kept which is the latest.
+WHOLE = "whole"
+#: What is wrong with a run, whatever others have found since.
+ABOUT_ITSELF = (
+    Kind.RUN_INCOMPLETE, Kind.BOOKS_UNBALANCED, Kind.UPLOADS_FAILED, Kind.ROWS_REFUSED, Kind.BATCH_REFUSED
+)  # fmt: skip
+
 
 def after_run(run: Run, books: dict[str, Any], sqs: Any = None) -> None:
     """Judge a run that was accounted for, tell what is due, and let the heart beat; never raises.
@@ -35,9 +42,10 @@ def after_run(run: Run, books: dict[str, Any], sqs: Any = None) -> None:
         began = float(books["started_at"])
         if book.is_latest(run.options.kind.value, began):
             judged = judge(run, books)
-            # The latest backfill may be older than the latest night, and knows nothing of it.
-            ends = not judged.whole or book.is_latest("whole", began)
-            book.judge(judged.findings, judged.kinds if ends else (), run.run_id)
+            # The latest backfill may be older than the latest night, and knows of itself alone.
+            newest = book.is_latest(WHOLE, began) if judged.whole else book.is_newer(WHOLE, began)
+            findings = [one for one in judged.findings if newest or one.kind in ABOUT_ITSELF]
+            book.judge(findings, judged.kinds if newest else (), run.run_id)
     except Exception as error:  # what is known of the rows stands in the books; alerts must not take it down
         log.exception("The alerts of run %s cannot be judged: %s", run.run_id, type(error).__name__)
     hourly(run, sqs)
@@ -100,8 +108,13 @@ def _end(run: Run, book: AlertBook, dag_id: str, *kinds: Kind) -> bool:
 
     A run that was cleared says nothing of one that began after it.
     """
-    key = run.key("run.json")  # not run.manifest, which a run of a DAG that has none would write here
-    began = float(run.lake.get_json(key)["started_at"]) if run.lake.exists(key) else run.clock.time()
+    began = _began(run, run.clock.time())
     mine = [one for one in book.open() if one.kind in kinds and one.subject == dag_id]
-    over = [one for one in mine if one.run_id == run.run_id or began >= one.raised_at]
+    over = [one for one in mine if one.run_id == run.run_id or began >= _began(run.of(one.run_id), one.raised_at)]
     return any([book.over(one.kind, one.subject) for one in over])
+
+
+def _began(run: Run, otherwise: float) -> float:
+    """Return when the run began; not by ``run.manifest``, which a run of a DAG that has none would write here."""
+    key = run.key("run.json")
+    return float(run.lake.get_json(key)["started_at"]) if run.lake.exists(key) else otherwise

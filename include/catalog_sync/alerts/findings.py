@@ -58,7 +58,7 @@ def judge(run: Run, books: dict[str, Any]) -> Judgement:
     from catalog_sync.doubt import attempts_of
 
     options = run.options
-    whole = not (options.stores or options.skus or options.release)
+    whole = not (options.stores or options.narrowed or options.release)
     made = Judgement(whole=whole)
     seen = Seen(run, books, attempts_of(run).of_run(run.run_id), whole)
     _note_allowed(seen)

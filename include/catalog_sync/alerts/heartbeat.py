@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 NAMESPACE, METRIC = "CatalogSync", "CompleteRuns"
 #: Seconds that a call of the address may take, and how often it is tried: a lost one wakes somebody at night.
 TIMEOUT, TRIES, PAUSE = 10.0, 3, 5.0
-#: How old, in seconds, a run may be that is a heartbeat, and its books.
-DAY, JUST_NOW = 86_400.0, 900.0
+#: How old, in seconds, a run may be that is a heartbeat.
+DAY = 86_400.0
 
 
 def beat(
@@ -34,17 +34,16 @@ def beat(
 ) -> list[str]:
     """Tell the watchers that a night came to its end; never raises.
 
-    Only a complete run about the whole catalog is a heartbeat: a backfill of one store proves nothing. Nor does a run
-    that began longer than a day ago, or whose books were made before: it was cleared.
+    Only a complete run about the whole catalog is a heartbeat: a backfill of one store proves nothing. It is one once,
+    and only within a day after it began: a run that is cleared later does not say that a night has come.
 
     :returns: which were told: ``metric``, ``ping``.
     """
     options = run.options
-    part = options.stores or options.skus or options.release or options.kind is Kind.COLLECT
+    part = options.stores or options.narrowed or options.release or options.kind is Kind.COLLECT
     if part or books["dry_run"] or books["state"] != "complete":
         return []
-    now = run.clock.time()
-    if now - float(books["started_at"]) > DAY or now - float(books["accounted_at"]) > JUST_NOW:
+    if run.clock.time() - float(books["started_at"]) > DAY or _has_beaten(run):
         return []
     heartbeat, told = run.settings.alerts.heartbeat, []
     if heartbeat.metric and _tried("the metric", lambda: _put(run, cloudwatch)):
@@ -52,7 +51,19 @@ def beat(
     conn_id = heartbeat.ping_conn_id
     if conn_id and _tried(f"connection {conn_id}", lambda: _ping(run, conn_id, transport)):
         told.append("ping")
+    if told and len(told) == bool(heartbeat.metric) + bool(conn_id):
+        _tried("the ledger", lambda: run.ledger.put_new({**_mark(run), "expires_at": run.expires_at}))
     return told
+
+
+def _mark(run: Run) -> dict[str, Any]:
+    return {"pk": f"RUN#{run.run_id}", "sk": "BEAT"}
+
+
+def _has_beaten(run: Run) -> bool:
+    """Tell whether the run has told all of its watchers; without the ledger it tells them once more."""
+    found: list[Any] = []
+    return _tried("the ledger", lambda: found.append(run.ledger.get(**_mark(run)))) and found[0] is not None
 
 
 def _put(run: Run, cloudwatch: Any) -> None:

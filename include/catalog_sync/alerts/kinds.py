@@ -63,7 +63,7 @@ _NOW, _TODAY = Severity.CRITICAL, Severity.WARNING
 ABOUT: Mapping[Kind, About] = {
     # Raised outside Airflow, by whoever misses the heartbeat.
     Kind.NO_RUN: About(_NOW, "No run came to its end", "no-run.md"),
-    Kind.RUN_FAILED: About(_NOW, "A run failed without books", "run-failed.md", "DAG"),
+    Kind.RUN_FAILED: About(_NOW, "A run failed", "run-failed.md", "DAG"),
     Kind.RUN_INCOMPLETE: About(_NOW, "A run is incomplete", "run-incomplete.md", "kind of run"),
     Kind.BOOKS_UNBALANCED: About(_NOW, "The books of a run do not balance", "books-unbalanced.md", "kind of run"),
     Kind.RUN_LATE: About(_TODAY, "A run is late", "run-late.md", "DAG"),

@@ -12,11 +12,13 @@ from typing import Any
 import httpx
 import pytest
 from moto import mock_aws
+from tests.chaos.memory_aws import MemoryTable
 
 from catalog_sync.alerts.heartbeat import METRIC, NAMESPACE, TRIES, beat
 from catalog_sync.aws import Aws
 from catalog_sync.connections import EnvironmentConnections
 from catalog_sync.lake import Lake
+from catalog_sync.ledger import LedgerTable
 from catalog_sync.run import Options, Run
 from catalog_sync.settings import Settings
 
@@ -32,9 +34,9 @@ def run_of(clock: Any, host: str = "", **heartbeat: Any) -> Run:
             "mapping": {"item_sku": "sku", "store_id": "store"}, "alerts": {"heartbeat": heartbeat},
         }
     )  # fmt: skip
-    none: Any = None
+    ledger = LedgerTable(MemoryTable(), "Ledger", clock.sleep)
     connections = EnvironmentConnections({"AIRFLOW_CONN_CHECK": json.dumps({"conn_type": "http", "host": host})})
-    run = Run(settings, connections, "r1", Options(), clock, Lake.in_memory(), none, Aws.of("us-east-1", "k", "s"))
+    run = Run(settings, connections, "r1", Options(), clock, Lake.in_memory(), ledger, Aws.of("us-east-1", "k", "s"))
     run._manifest = {"options": {"kind": "night", "stores": [], "skus": []}, "started_at": clock.time()}
     return run
 

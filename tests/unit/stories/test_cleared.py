@@ -12,11 +12,12 @@ from tests.unit.stories.people import Office
 from tests.unit.stories.test_metrics import Sink
 from tests.unit.stories.world import Job, Row, World, counts, late, row
 
-from catalog_sync import metrics, notify, overview, slices
+from catalog_sync import metrics, notify, overview, settle, slices
 from catalog_sync.alerts.evaluate import run_failed, run_late, run_succeeded
 from catalog_sync.alerts.heartbeat import beat
+from catalog_sync.attempts import Attempt
 from catalog_sync.lake import Lake
-from catalog_sync.run import Kind
+from catalog_sync.run import Kind, Run
 from catalog_sync.tables import Tables
 
 DAG = "nightly_catalog_sync"
@@ -75,7 +76,9 @@ def test_a_run_is_gone_back_to_as_it_left_amazon_though_its_books_are_made_again
     stood = world.catalog()
     world.wait(24)
     world.night("n2", rows("C"))
-    assert world.job("n1").account()["state"] == "incomplete"
+    for _ in range(2):
+        world.wait(1)
+        assert world.job("n1").account()["state"] == "incomplete"
     assert world.job("back", Kind.ROLLBACK, to="n1").whole()["state"] == "complete"
     assert world.catalog() == stood
 
@@ -88,6 +91,42 @@ def test_a_run_that_died_is_gone_back_to_as_the_next_one_found_amazon(world: Wor
     assert "n1" in world.night("n2", rows("C"))["abandoned"]
     world.job("back", Kind.ROLLBACK, to="n1").whole()
     assert world.catalog() == stood
+
+
+def test_a_dry_run_is_gone_back_to_as_it_found_amazon(world: World) -> None:
+    """It has no plan number of its own."""
+    world.night("n1", rows("B"))
+    world.wait(24)
+    world.job("dry", dry_run=True).whole()
+    world.night("n2", rows("C"))
+    world.job("back", Kind.ROLLBACK, to="dry").whole()
+    assert world.names() == {"B"}
+
+
+def test_books_that_are_made_while_another_run_settles_have_what_comes_after_them_booked_as_late(world: World) -> None:
+    """Whether a run has books is asked anew for each attempt (I6)."""
+    world.faults({"fault": "late", "times": 2}, late_by=5 * 3600)
+    job = world.job("n1")
+    job.read(rows("A", "B", (0, 1))).plan()
+    job.upload()
+    world.faults()
+    world.wait(8)
+    hour = world.job("hour", Kind.COLLECT).collect()
+    settled: list[str] = []
+    told = settle._is_late
+
+    def is_late(run: Run, attempt: Attempt, *rest: Any) -> bool:
+        if settled:
+            job.account()
+        settled.append(attempt.key.name)
+        return told(run, attempt, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settle, "_is_late", is_late)
+        hour.settle()
+    booked = sum(counts(job.account()).get(end, 0) for end in ("acknowledged", "unknown"))
+    assert (len(settled), booked) == (2, 2)
+    assert late(hour.account()) == {"n1": {"acknowledged": 1}}
 
 
 def test_a_source_that_was_added_since_is_no_concern_of_an_old_run(world: World) -> None:
@@ -224,6 +263,34 @@ def test_an_old_backfill_of_everything_ends_no_alert_of_last_night(office: Offic
     assert office.names() == before
 
 
+def test_an_old_backfill_tells_nothing_of_the_catalog_any_more(office: Office) -> None:
+    """It held rows; a night has read everything since, and holds none."""
+    world = office.world
+    world.changes |= {"guards": {"store": {"changed": {"percent": 20, "min_rows": 1}}}}
+    office.night("all", rows("C"), kind=Kind.BACKFILL)
+    office.night("part", kind=Kind.BACKFILL, stores=("SEA-001",))
+    assert "ROWS_HELD" in office.names()
+    world.wait(24)
+    office.night("n2", rows())
+    assert office.names() == []
+    office.account(world.job("part", Kind.BACKFILL, stores=("SEA-001",)).account, "part", kind=Kind.BACKFILL)
+    assert office.names() == []
+
+
+def test_a_backfill_of_what_changed_lately_is_not_the_whole_catalog(office: Office) -> None:
+    """It ends no alert of the night."""
+    office.world.faults(*["forbidden"] * 9)
+    office.night("bad", rows("B"))
+    office.world.faults()
+    before = set(office.names())
+    since = "2026-01-01T00:00"
+    office.world.wait(1)
+    books = office.night("some", kind=Kind.BACKFILL, resend=True, changed_since=since)
+    assert books["state"] == "complete"
+    assert before - set(office.names()) == {"FORBIDDEN"}
+    assert beat(office.world.job("some", Kind.BACKFILL).open(), books) == []
+
+
 def test_an_old_run_that_succeeds_again_does_not_say_that_tonights_is_well(office: Office) -> None:
     """Only the run that failed, or one that began after that, ends the alert."""
     world = office.world
@@ -261,13 +328,20 @@ def test_an_old_run_is_no_heartbeat_and_moves_no_gauge(office: Office, sink: Sin
         return beat(job.open(), job.account(), Watcher())
 
     meets(world, {"fault": "fatal", "skip": 1})
+    world.job("old", Kind.BACKFILL).whole()
     world.wait(24)
     job = world.job("n2")
     job.read(rows("C")).plan()
     job.upload()
     job.collect().settle()
-    assert ended(job) == ["metric"]
+    assert job.account()["state"] == "complete"
+    world.wait(1)
+    assert ended(job) == ["metric"]  # its first beat, though it is late
+    assert ended(job) == []
     gauges = dict(sink.gauges)
+    sink.gauges["catalog.held_oldest_seconds"] = 5.0
+    world.job("old", Kind.BACKFILL).account()
+    assert sink.gauges["catalog.held_oldest_seconds"] == 5.0  # the night's word, which came later
     world.wait(24)
     for name in ("n2", "n1", "first"):
         assert ended(world.job(name)) == []
