@@ -63,6 +63,8 @@ function place(one) {
 }
 
 function places(story, mine) {
+  // Where a run about some stores came since, others are told of by an earlier one.
+  const elder = mine.some((one) => one.run_id && one.run_id !== story.run?.run_id);
   return h("section", { class: "card story" },
     h("header", {}, h("h3", {}, counted(mine.length, "store")), verdict(mine[0])), said(mine[0]),
     longTable(`${mine[0].title}: stores`, [
@@ -73,7 +75,7 @@ function places(story, mine) {
       { title: "State", of: (one) => (one.acknowledged ? title(one.acknowledged.state.toLowerCase()) : "–") },
       { title: "Acknowledged", of: (one) => time(one.acknowledged?.acknowledged_at) },
       { title: "And", of: notes, class: "long" },
-      { title: "Run", of: (one) => (one.run_id ? link(one.run_id, "tonight", { run: one.run_id }) : "–"), class: "long" },
+      ...(elder ? [{ title: "Run", of: (one) => (one.run_id ? link(one.run_id, "tonight", { run: one.run_id }) : "–"), class: "long" }] : []),
     ], mine));
 }
 
