@@ -67,17 +67,20 @@ def version_after(run: Run, plan: dict[str, Any], before: dict[str, Any]) -> int
     """Return the version of the acknowledged rows that stood after the run, to which a rollback goes back.
 
     It is the version of now, unless another run has made a plan since: then that of the books that the run has made
-    before, or, where it has died without books, that which the first run found that began after it gave up waiting.
+    before, if they have all that was settled of it, else that which the first run found that began after it gave up
+    waiting.
 
     :param before: the books that the run has made before; may be empty.
     """
     number = max(plan.get("numbers", {}).values(), default=0) or int(run.manifest["plan_number_before"])
-    last, sent = Lease.of(run).read().token, last_sent(run, run.run_id)
-    if before and last > number:
+    last = Lease.of(run).read().token
+    settled = max((float(one.item.get("settled_at", 0)) for one in attempts_of(run).of_run(run.run_id)), default=0.0)
+    if before and last > number and settled <= float(before["accounted_at"]):
         known = before.get("acknowledged_after")
         return None if known is None else int(known)
+    sent = last_sent(run, run.run_id) or float(run.manifest["started_at"])
     gave_up = sent + run.settings.results.give_up_after.total_seconds()
-    others = map(run.of, planned_between(run, number, last + 1) if sent else ())
+    others = map(run.of, planned_between(run, number, last + 1))
     found = (one.plan["acknowledged_version"] for one in others if float(one.manifest["started_at"]) > gave_up)
     return next(found, Tables(run.lake).version("acknowledged"))
 

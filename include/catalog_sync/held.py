@@ -113,6 +113,11 @@ def settled(before: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     return without(before, pl.concat([sent, gone]), IDENTITY)
 
 
+def nothing_is_held(run: Run) -> bool:
+    """Tell whether guards hold no row of any configured store now."""
+    return Tables(run.lake).read("held", list(run.stores), ["code"]).is_empty()
+
+
 def remember(
     run: Run, lines: pl.DataFrame, stores: Sequence[str], covered: pl.DataFrame | None, elsewhere: pl.Expr
 ) -> None:

@@ -20,6 +20,7 @@ from catalog_sync.books import COLUMNS
 from catalog_sync.breaker import Breaker
 from catalog_sync.doubt import attempts_of
 from catalog_sync.errors import CatalogSyncError
+from catalog_sync.held import nothing_is_held
 from catalog_sync.metrics import Counter, wanted
 
 if TYPE_CHECKING:
@@ -76,10 +77,14 @@ def _say_how_it_stands(run: Run, made: Mapping[str, Any]) -> None:
     """Set the gauges, which tell of the last run of each kind, or of all; one that was cleared later moves none."""
     kind, began = run.options.kind.value, float(made["started_at"])
     ended = [one for one in journal.newest(run, LOOK) if "state" in one and not one["dry_run"]]
-    newer = {str(one["kind"]) for one in ended if float(one["started_at"]) > began}
-    if not newer:
+    newer = [one for one in ended if float(one["started_at"]) > began]
+    options = run.options
+    if options.release and made["plan"] and nothing_is_held(run):
+        measures.HELD_AGE.set(0.0)
+    whole = not (options.stores or options.narrowed or options.release)
+    if whole and all(one.get("narrowed") or one.get("release") for one in newer):
         _say_how_old_things_are(run, made)
-    if kind in newer:
+    if any(one["kind"] == kind for one in newer):
         return
     for column, rows in made["total"].items():
         measures.BOOKS.set(rows, kind=kind, outcome=column)

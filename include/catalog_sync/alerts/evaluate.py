@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Stands for the runs about the whole catalog, of whichever kind, where it is kept which is the latest.
+#: Stands for the runs about the whole catalog, of whichever kind, where it is kept which has judged an alert last.
 WHOLE = "whole"
 #: What is wrong with a run, whatever others have found since.
 ABOUT_ITSELF = (
@@ -42,10 +42,12 @@ def after_run(run: Run, books: dict[str, Any], sqs: Any = None) -> None:
         began = float(books["started_at"])
         if book.is_latest(run.options.kind.value, began):
             judged = judge(run, books)
-            # The latest backfill may be older than the latest night, and knows of itself alone.
-            newest = book.is_latest(WHOLE, began) if judged.whole else book.is_newer(WHOLE, began)
-            findings = [one for one in judged.findings if newest or one.kind in ABOUT_ITSELF]
-            book.judge(findings, judged.kinds if newest else (), run.run_id)
+            # The latest backfill may be older than a night, and knows no better what that has judged.
+            knows = book.is_latest if judged.whole else book.is_newer
+            kinds = judged.kinds | {one.kind for one in judged.findings}
+            newest = {kind for kind in kinds if knows(f"{WHOLE}.{kind.value}", began)}
+            findings = [one for one in judged.findings if one.kind in newest or one.kind in ABOUT_ITSELF]
+            book.judge(findings, judged.kinds & newest if judged.whole else judged.kinds, run.run_id)
     except Exception as error:  # what is known of the rows stands in the books; alerts must not take it down
         log.exception("The alerts of run %s cannot be judged: %s", run.run_id, type(error).__name__)
     hourly(run, sqs)
@@ -75,12 +77,15 @@ def run_failed(run: Run, dag_id: str, why: str) -> None:
     """
     book = AlertBook.of(run)
     _end(run, book, dag_id, Kind.RUN_LATE)
-    books = journal.books_of(run)
-    if books.get("state") == "complete":
-        what = f"run {run.run_id} of {dag_id} failed after its books were complete: {shorten(why, 200)}"
-        book.raise_(Finding(Kind.RUN_FAILED, what, dag_id), run.run_id)
-    elif not books:
+    what, books = "", journal.books_of(run)
+    if not books:
         what = f"run {run.run_id} of {dag_id} failed, and has no books that say what is missing: {shorten(why, 200)}"
+    elif books["state"] == "complete":
+        what = f"run {run.run_id} of {dag_id} failed after its books were complete: {shorten(why, 200)}"
+    failed = [one for one in book.open() if (one.kind, one.subject) == (Kind.RUN_FAILED, dag_id)]
+    began = _began(run, run.clock.time())
+    # An old run that was cleared does not take the place of a younger one.
+    if what and all(_began(run.of(one.run_id), 0.0) <= began for one in failed):
         book.raise_(Finding(Kind.RUN_FAILED, what, dag_id), run.run_id)
     tell(run)
 

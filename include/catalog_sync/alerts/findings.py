@@ -16,6 +16,7 @@ from catalog_sync.alerts.kinds import Kind
 from catalog_sync.attempts import Attempt, State
 from catalog_sync.errors import shorten
 from catalog_sync.guards import Guard, too_many
+from catalog_sync.run import Kind as RunKind
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -56,6 +57,7 @@ def judge(run: Run, books: dict[str, Any]) -> Judgement:
     :param books: what ``account`` has returned, of a run that is no dry run.
     """
     from catalog_sync.doubt import attempts_of
+    from catalog_sync.held import nothing_is_held
 
     options = run.options
     whole = not (options.stores or options.narrowed or options.release)
@@ -66,7 +68,7 @@ def judge(run: Run, books: dict[str, Any]) -> Judgement:
         if (found := find(seen)) is not None:
             made.findings += found
             made.kinds.update(kinds if whole else ())
-    if options.release and books["state"] == "complete" and _nothing_is_held(run):
+    if options.release and books["state"] == "complete" and nothing_is_held(run):
         made.kinds.add(Kind.ROWS_HELD)
     return made
 
@@ -89,7 +91,7 @@ def _held(seen: Seen) -> list[Finding] | None:
 
 
 def _sources(seen: Seen) -> list[Finding] | None:
-    if not seen.books["plan"]:
+    if not seen.books["plan"] or seen.run.options.kind is RunKind.ROLLBACK:  # which reads no source
         return None
     guards = seen.books["guards"]
     found = [Finding(_SOURCES[one["code"]], one["message"], one["source"]) for one in guards if one["code"] in _SOURCES]
@@ -161,12 +163,6 @@ def _note_allowed(seen: Seen) -> None:
     taken = [float(one.item["accepted_at"]) for one in seen.attempts if "accepted_at" in one.item]
     if taken:
         Alarms.of(seen.run).allowed("upload", max(taken))
-
-
-def _nothing_is_held(run: Run) -> bool:
-    from catalog_sync.tables import Tables
-
-    return Tables(run.lake).read("held", list(run.stores), ["code"]).is_empty()
 
 
 #: Which kinds each judge knows all about; one that returns ``None`` has nothing to judge by.

@@ -17,6 +17,7 @@ from catalog_sync.alerts.evaluate import run_failed, run_late, run_succeeded
 from catalog_sync.alerts.heartbeat import beat
 from catalog_sync.attempts import Attempt
 from catalog_sync.lake import Lake
+from catalog_sync.release import approve, question
 from catalog_sync.run import Kind, Run
 from catalog_sync.tables import Tables
 
@@ -91,6 +92,30 @@ def test_a_run_that_died_is_gone_back_to_as_the_next_one_found_amazon(world: Wor
     assert "n1" in world.night("n2", rows("C"))["abandoned"]
     world.job("back", Kind.ROLLBACK, to="n1").whole()
     assert world.catalog() == stood
+
+
+def test_a_run_that_is_cleared_and_sends_is_gone_back_to_with_what_it_has_sent(world: World) -> None:
+    """Another run has made a plan before its books are made again."""
+    meets(world, *["forbidden"] * 9)
+    world.wait(1)
+    world.job("n1").upload()
+    world.night("canary", rows("A", "B", (0, 1)))
+    assert world.job("n1").end()["state"] == "complete"
+    stood = world.catalog()
+    world.wait(24)
+    world.night("n2", rows("C"))
+    assert world.job("n1").account()["state"] == "complete"
+    world.job("back", Kind.ROLLBACK, to="n1").whole()
+    assert world.catalog() == stood
+
+
+def test_a_run_that_died_before_it_sent_is_gone_back_to_as_the_next_one_found_amazon(world: World) -> None:
+    """It has a plan, and no books until the next night makes them."""
+    world.job("n1").read(rows("B")).plan()
+    world.wait(48)
+    assert "n1" in world.night("n2", rows("C"))["abandoned"]
+    world.job("back", Kind.ROLLBACK, to="n1").whole()
+    assert world.names() == {"A"}
 
 
 def test_a_dry_run_is_gone_back_to_as_it_found_amazon(world: World) -> None:
@@ -275,6 +300,45 @@ def test_an_old_backfill_tells_nothing_of_the_catalog_any_more(office: Office) -
     assert office.names() == []
     office.account(world.job("part", Kind.BACKFILL, stores=("SEA-001",)).account, "part", kind=Kind.BACKFILL)
     assert office.names() == []
+
+
+def test_a_night_that_could_judge_nothing_leaves_that_to_an_older_backfill(office: Office) -> None:
+    """It began later and failed before its plan; what the backfill holds is told."""
+    world = office.world
+    world.changes |= {"guards": {"store": {"changed": {"percent": 20, "min_rows": 1}}}}
+    job = world.job("all", Kind.BACKFILL).read(rows("C"))
+    world.wait(1)
+    world.job("n2").read()
+    office.account(world.job("n2").account, "n2")
+    job.plan()
+    office.account(job.end, "all", kind=Kind.BACKFILL)
+    assert "ROWS_HELD" in office.names()
+
+
+def test_a_release_ends_what_is_held_though_a_night_began_after_it(office: Office) -> None:
+    """Nothing is held any more, whichever began first."""
+    world = office.world
+    world.changes |= {"guards": {"store": {"changed": {"percent": 20, "min_rows": 1}}}}
+    office.night("n1", rows("C"))
+    run = world.job("n1").open()
+    approve(run, question(run)["hash"], "ann", "")
+    release = world.job("release", Kind.BACKFILL, release="n1").send()
+    world.wait(1)
+    office.night("n2")
+    assert "ROWS_HELD" in office.names()
+    office.account(release.end, "release", kind=Kind.BACKFILL, release="n1")
+    assert "ROWS_HELD" not in office.names()
+
+
+def test_an_old_run_that_fails_again_does_not_stand_for_tonights(office: Office) -> None:
+    """The alert stays that of the younger run, and ends with a run that is younger still."""
+    world = office.world
+    world.job("between").read(rows("B"))
+    world.wait(24)
+    run_failed(world.job("n1").read(rows("B")).open(), DAG, "timed out")
+    run_failed(world.job("first").open(), DAG, "cleared, and failed again")
+    run_succeeded(world.job("between").open(), DAG)
+    assert office.names() == [f"RUN_FAILED#{DAG}"]
 
 
 def test_a_backfill_of_what_changed_lately_is_not_the_whole_catalog(office: Office) -> None:
