@@ -10,7 +10,7 @@ from catalog_sync import journal
 if TYPE_CHECKING:
     from catalog_sync.run import Run
 
-#: Plans older than this are not looked at any more: seven later nights would have to have died, too.
+#: Plans that are older than ``results.horizon`` and this are not looked at any more: seven nights would have died, too.
 LOOK_BACK = timedelta(days=7)
 
 
@@ -25,7 +25,7 @@ def abandoned(run: Run) -> list[str]:
     found: dict[str, None] = {}
     for plan in run.ledger.query(f"PLANS#{run.settings.retailer}"):
         run_id, age = str(plan["run_id"]), now - float(plan["at"])
-        if run_id == run.run_id or run_id in found or not horizon < age < LOOK_BACK.total_seconds():
+        if run_id == run.run_id or run_id in found or not horizon < age < horizon + LOOK_BACK.total_seconds():
             continue
         sent = last_sent(run, run_id)
         if now - sent <= horizon or not run.lake.exists(f"runs/{run_id}/plan.json"):

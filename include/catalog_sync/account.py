@@ -48,8 +48,14 @@ def account(run: Run) -> dict[str, Any]:
         one was started to send), ``plan`` and the counts of repairs, warnings and rejects by code. Complete books are
         ``books.json`` and are never rewritten.
     """
-    dead = {run_id: _write(run.of(run_id)) for run_id in abandoned(run)}
-    return _write(run, {run_id: {"state": made["state"], "total": made["total"]} for run_id, made in dead.items()})
+    dead: dict[str, Any] = {}
+    for run_id in abandoned(run):
+        try:
+            made = _write(run.of(run_id))
+            dead[run_id] = {"state": made["state"], "total": made["total"]}
+        except CatalogSyncError as error:  # what is wrong with another run must not cost this one its books
+            log.error("The books of run %s, which died, cannot be made: %s", run_id, error)
+    return _write(run, dead)
 
 
 def _write(run: Run, dead: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def _made(run: Run, source_name: str) -> dict[str, Any]:
 
 def _extract(run: Run, source_name: str) -> dict[str, Any]:
     settings = run.settings.source(source_name)
+    run.begin_to_read()
     journal.began(run)  # and so what the run was asked, and the plan number that stood, before anything is read
     Scope.of(run)  # a wrong list of SKUs is an error now, not after an hour
     source = open_source(settings, run.connections, run.settings.base, run.clock, lambda: _aws(run, settings))

@@ -80,6 +80,7 @@ def cut(sizes: pl.Series, max_items: int, max_bytes: int) -> Iterator[tuple[int,
 
 
 def _make(run: Run) -> dict[str, Any]:
+    run.require_same_sources()
     shards = run.lake.get_json(run.key("shards.json"))
     prepared = [run.lake.get_json(run.key(f"prepare/{shard['name']}.json")) for shard in shards["shards"]]
     counts = _counts(shards, prepared)

@@ -40,6 +40,7 @@ def read_target(run: Run, source: str) -> dict[str, Any]:
         ``not_configured`` (rows by store that is not configured any more, and so cannot be rolled back).
     :raises BadInput: ``to`` is neither a run with books nor a time, or lies before what is kept.
     """
+    run.begin_to_read()
     journal.began(run)
     read_at = run.clock.time()
     tables, writer = Tables(run.lake), StoreWriter(run, source)

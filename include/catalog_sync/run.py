@@ -172,6 +172,7 @@ class Run:
                     "run_id": self.run_id,
                     "retailer": self.settings.retailer,
                     "options": asdict(self.asked),
+                    "sources": list(sources_of(self.asked.kind, self.settings)),
                     "started_at": self.clock.time(),
                     "plan_number_before": Lease.of(self).read().token,
                 },
@@ -186,13 +187,17 @@ class Run:
 
     @cached_property
     def stores(self) -> tuple[str, ...]:
-        """Every store of the retailer, as configured.
+        """Every store of the retailer, as configured when the run began to read, or else now.
 
         :raises Misconfigured: the run was asked for a store that is not configured.
         """
         from catalog_sync.stores import load_stores
 
-        stores = load_stores(self.settings, self.connections)
+        key = self.key("stores.json")
+        if self.lake.exists(key):
+            stores = tuple(self.lake.get_json(key)["stores"])
+        else:
+            stores = load_stores(self.settings, self.connections)
         unknown = sorted(set(self.options.stores) - set(stores))
         if unknown:
             raise Misconfigured(
@@ -202,8 +207,36 @@ class Run:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The names of what the run reads: the configured sources, or what Amazon had then."""
-        return sources_of(self.options.kind, self.settings)
+        """The names of what the run reads: the sources that were configured when it began, or what Amazon had then."""
+        # A run of an earlier version has not written them down.
+        return tuple(self.manifest.get("sources") or sources_of(self.options.kind, self.settings))
+
+    def begin_to_read(self) -> None:
+        """Keep the stores that are configured now for all that follows: half of a store's rows must not be elsewhere.
+
+        :raises Misconfigured: the lake belongs to another retailer.
+        """
+        from catalog_sync.stores import load_stores
+
+        mine = {"retailer": self.settings.retailer, "ledger": self.settings.ledger.table}
+        owner = self.lake.once("deployment.json", lambda: mine)
+        if owner != mine:
+            raise Misconfigured(
+                f"lake = {self.lake.uri}: belongs to retailer {owner['retailer']!r} with ledger {owner['ledger']!r}, "
+                f"not {self.settings.retailer!r} with {self.settings.ledger.table!r}; give each a lake of its own"
+            )
+        self.lake.once(self.key("stores.json"), lambda: {"stores": load_stores(self.settings, self.connections)})
+
+    def require_same_sources(self) -> None:
+        """Make sure that the sources are those that were configured when the run began.
+
+        :raises Misconfigured: they are not.
+        """
+        now = sources_of(self.options.kind, self.settings)
+        if set(now) != set(self.sources):
+            raise Misconfigured(
+                f"sources = {', '.join(now)}: the run began with {', '.join(self.sources)}; start a new run"
+            )
 
     @property
     def expires_at(self) -> int:

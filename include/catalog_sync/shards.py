@@ -57,5 +57,9 @@ def _pack(run: Run) -> dict[str, Any]:
 
 
 def extracts(run: Run) -> list[dict[str, Any]]:
-    """Return the manifest of each source's extract, in the order of the configuration."""
+    """Return the manifest of each source's extract, in the order of the configuration.
+
+    :raises Misconfigured: other sources are configured than when the run began.
+    """
+    run.require_same_sources()
     return [dict(run.lake.get_json(run.key(f"extract/{source}.json"))) for source in run.sources]

@@ -24,8 +24,8 @@ _PACK = 500_000
 class SkusRead:
     """Collects the distinct SKUs of a source's rows, repaired as keys are, whatever their store.
 
-    A row whose SKU is empty, is none by its form, or was made a number by a spreadsheet might be any SKU. Such rows are
-    counted as ``untellable``.
+    A row whose SKU is empty, is none by its form, or was made a number by a spreadsheet might be any other SKU, too.
+    Such rows are counted as ``untellable``.
     """
 
     def __init__(self, rules: Mapping[str, Rule]) -> None:
@@ -44,10 +44,10 @@ class SkusRead:
         every = self._together()
         sku = pl.col("item_sku")
         known = sku.str.contains(f"^(?:{self._pattern})$") & ~sku.str.contains(LOST) & (sku.str.len_chars() <= TEXT_MAX)
-        told = every.with_columns(_told=known.fill_null(False))
-        self.untellable = int(told.filter(~pl.col("_told"))["len"].sum())
+        self.untellable = int(every.filter(~known.fill_null(False))["len"].sum())
         key = run.key(f"extract/{source}-{run.token()}-skus.parquet")
-        run.lake.put_frame(key, told.filter("_told").select("item_sku").sort("item_sku"))
+        # Each is there whatever may become of its rows: a rule that is changed makes no SKU leave.
+        run.lake.put_frame(key, every.filter(sku.fill_null("") != "").select("item_sku").sort("item_sku"))
         return key
 
     def _together(self) -> pl.DataFrame:

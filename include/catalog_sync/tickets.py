@@ -8,8 +8,9 @@ may start one request within 0.09 s of that instant.
 Why no window of one second ever holds 11 starts: 11 requests hold 11 different instants, so the first and the last of
 them are at least 10 × 0.110 s = 1.10 s apart. The first started at most 0.09 s after its instant and the last not
 before its own, so the starts are at least 1.10 − 0.09 = 1.01 s apart. The 0.01 s left over is for clocks of hosts that
-disagree. A process that dies leaves at most an instant unused; there is nothing to repair. A rate below 10 makes the
-instants rarer: with *r* a second they are 1.1 ÷ *r* s apart, and the same sum holds for *r* + 1 requests.
+disagree. A process that dies leaves at most an instant unused; there is nothing to repair. A rate *r* below 10 uses
+some of the instants only, those numbered ⌈10 *m* ÷ *r*⌉: any *r* + 1 of them span 10 instants, and the same sum holds.
+Since all rates share the instants, those who still go by another one keep Amazon's limit together.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from catalog_sync.measures import TICKET_WAIT
 
 log = logging.getLogger(__name__)
 
-#: Time between instants times the rate, in seconds: 0.110 s at Amazon's 10 requests a second.
+#: Requests a second that Amazon allows (``catalog_validations``).
+LIMIT = 10
+#: Seconds that any so many instants span, and the time between two of them.
 SPAN = 1.1
+WIDTH = SPAN / LIMIT
 #: A request starts at most this many seconds after its instant.
 MAX_START = 0.09
 #: What of that is kept for signing and for the way to the wire, after the ticket was handed out.
@@ -49,15 +53,15 @@ class Tickets:
     :param dynamodb_client: a boto3 DynamoDB client.
     :param table: the ledger's table, shared by everyone who calls Amazon for this retailer.
     :param clock: the time; hosts must agree on it to 0.01 s (NTP).
-    :param rate: requests a second, 1 to 10. All who share the table must use the same.
+    :param rate: requests a second, 1 to 10, for all who share the table; while they differ, Amazon's limit holds.
     """
 
-    def __init__(self, dynamodb_client: Any, table: str, clock: Clock, rate: int = 10) -> None:
-        if not 1 <= rate <= 10:
+    def __init__(self, dynamodb_client: Any, table: str, clock: Clock, rate: int = LIMIT) -> None:
+        if not 1 <= rate <= LIMIT:
             raise ValueError(f"rate = {rate}: Amazon allows 1 to 10 requests a second")
         self._ledger = LedgerTable(dynamodb_client, table)
         self._clock = clock
-        self._width = SPAN / rate
+        self._rate = rate
         # How long the last write took: the next instant asked for must not pass while it is being asked for.
         self._lead = 0.0
 
@@ -72,18 +76,19 @@ class Tickets:
         """
         step = SPARE_EVERY if spare else 1
         began = self._clock.time()
-        slot = 0
+        turn = 0
         taken = 0
         while True:
-            slot = max(slot, self._next_slot(step))
+            turn = max(turn, self._next_turn(step))
+            slot = self._slot(turn)
             if not self._claim(slot, operation):
-                slot += step
+                turn += step
                 taken += 1
                 if taken % CROWDED == 0:
                     log.warning("%s instants in a row are taken by others; %s waits", taken, operation)
                     self._clock.sleep(PAUSE)
                 continue
-            instant = slot * self._width
+            instant = slot * WIDTH
             self._announce(operation, instant - began)
             self._clock.sleep(instant - self._clock.time())
             # Woken too early (a timer may be), the request would start before its instant.
@@ -93,16 +98,21 @@ class Tickets:
                 TICKET_WAIT.took(instant - began, operation=operation)
                 return instant
             log.info("The instant for %s passed %.3f s ago (busy host or slow ledger); taking another", operation, late)
-            slot += step
+            turn += step
 
-    def _next_slot(self, step: int) -> int:
-        """Return the first instant that will not have passed when the ledger has answered."""
+    def _slot(self, turn: int) -> int:
+        """Return the number of the instant that is the ``turn``-th of those that the rate uses."""
+        return -(-turn * LIMIT // self._rate)
+
+    def _next_turn(self, step: int) -> int:
+        """Return the first turn, a multiple of ``step``, that will not have passed when the ledger has answered."""
         ready = self._clock.time() + min(self._lead, MAX_LEAD)
-        return math.ceil(ready / self._width / step) * step
+        least = (math.ceil(ready / WIDTH) - 1) * self._rate // LIMIT + 1
+        return -(-least // step) * step
 
     def _claim(self, slot: int, operation: str) -> bool:
         began = self._clock.time()
-        expires = math.ceil(slot * self._width) + KEEP
+        expires = math.ceil(slot * WIDTH) + KEEP
         item = {"pk": f"RATE#{slot}", "sk": "TICKET", "operation": operation, "expires_at": expires}
         won = self._ledger.put_new(item)
         self._lead = self._clock.time() - began

@@ -227,6 +227,26 @@ def test_a_missing_table_is_a_configuration_error(dynamodb: Any, clock: Clock) -
         Tickets(dynamodb, "Nowhere", clock).take("upload")
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_hosts_with_several_rates_share_one_limit(dynamodb: Any, seed: int) -> None:
+    """A rate is lowered while others still go by the old one: all of them together keep to Amazon's limit."""
+    simulation = Simulation(seed)
+    starts: list[float] = []
+
+    def taker(rate: int) -> Callable[[], None]:
+        tickets = Tickets(dynamodb, "Ledger", HostClock(simulation, 0.0), rate)
+
+        def take_all() -> None:
+            for _ in range(8):
+                starts.append(tickets.take("upload"))
+
+        return take_all
+
+    simulation.run([taker(rate) for rate in (10, 9, 5, 3)])
+    assert len(set(starts)) == 32
+    assert most_in_one_second(starts) <= 10
+
+
 @pytest.mark.parametrize("rate", [0, 11])
 def test_the_rate_has_bounds(dynamodb: Any, clock: Clock, rate: int) -> None:
     """A rate that Amazon does not allow is refused."""
