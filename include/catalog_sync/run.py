@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -191,19 +191,22 @@ class Run:
 
         :raises Misconfigured: the run was asked for a store that is not configured.
         """
+        key = self.key("stores.json")
+        return self._asked_of(self.lake.get_json(key)["stores"]) if self.lake.exists(key) else self._configured_stores()
+
+    def _configured_stores(self) -> tuple[str, ...]:
         from catalog_sync.stores import load_stores
 
-        key = self.key("stores.json")
-        if self.lake.exists(key):
-            stores = tuple(self.lake.get_json(key)["stores"])
-        else:
-            stores = load_stores(self.settings, self.connections)
-        unknown = sorted(set(self.options.stores) - set(stores))
+        return self._asked_of(load_stores(self.settings, self.connections))
+
+    def _asked_of(self, stores: Iterable[str]) -> tuple[str, ...]:
+        """Return the stores, among which must be those that the run was asked for."""
+        unknown = sorted(set(self.options.stores).difference(stores))
         if unknown:
             raise Misconfigured(
                 f"stores = {shorten(', '.join(unknown))}: not among the configured stores ({', '.join(stores)})"
             )
-        return stores
+        return tuple(stores)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -214,18 +217,21 @@ class Run:
     def begin_to_read(self) -> None:
         """Keep the stores that are configured now for all that follows: half of a store's rows must not be elsewhere.
 
-        :raises Misconfigured: the lake belongs to another retailer.
-        """
-        from catalog_sync.stores import load_stores
+        A dry run does not make the lake its retailer's.
 
-        mine = {"retailer": self.settings.retailer, "ledger": self.settings.ledger.table}
-        owner = self.lake.once("deployment.json", lambda: mine)
+        :raises Misconfigured: the lake belongs to another retailer, or a store that was asked for is not configured.
+        """
+        key, mine = "deployment.json", {"retailer": self.settings.retailer, "ledger": self.settings.ledger.table}
+        owner = mine
+        if self.lake.exists(key) or not self.options.dry_run:
+            owner = self.lake.once(key, lambda: mine)
         if owner != mine:
             raise Misconfigured(
                 f"lake = {self.lake.uri}: belongs to retailer {owner['retailer']!r} with ledger {owner['ledger']!r}, "
-                f"not {self.settings.retailer!r} with {self.settings.ledger.table!r}; give each a lake of its own"
+                f"not {self.settings.retailer!r} with {self.settings.ledger.table!r}; give each a lake of its own. If "
+                f"it is the same ledger, restored under another name, say so in {self.lake.url(key)}"
             )
-        self.lake.once(self.key("stores.json"), lambda: {"stores": load_stores(self.settings, self.connections)})
+        self.lake.once(self.key("stores.json"), lambda: {"stores": self._configured_stores()})
 
     def require_same_sources(self) -> None:
         """Make sure that the sources are those that were configured when the run began.

@@ -97,7 +97,8 @@ def _say_how_it_stands(run: Run, made: Mapping[str, Any]) -> None:
 def _say_how_old_things_are(run: Run, made: Mapping[str, Any]) -> None:
     if made["plan"]:
         held = made["held"]
-        measures.HELD_AGE.set(made["accounted_at"] - held["since"] if held.get("rows") else 0.0)
+        holds = held.get("rows") and not nothing_is_held(run)  # a release may have sent it since
+        measures.HELD_AGE.set(made["accounted_at"] - held["since"] if holds else 0.0)
     ends = [float(a.item["ended_at"]) for a in attempts_of(run).of_run(run.run_id) if a.end is State.DONE]
     if not (ends and made["total"]["acknowledged"]):
         return

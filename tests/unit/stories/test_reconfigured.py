@@ -34,6 +34,17 @@ def test_a_run_has_the_stores_that_it_began_with(world: World) -> None:
     assert {store for store, _ in world.catalog()} == {SEA, PDX}
 
 
+def test_a_run_for_a_store_that_is_configured_too_late_is_cleared(world: World) -> None:
+    """What the form asked for was refused; now the store is there."""
+    world.changes = {"stores": {"ids": [SEA]}}
+    world.write(ROWS)
+    job = world.job("b", Kind.BACKFILL, stores=(PDX,))
+    with pytest.raises(Misconfigured, match="PDX-001: not among the configured stores"):
+        job.extract()
+    world.changes = {"stores": {"ids": [SEA, PDX]}}
+    assert counts(job.whole())["acknowledged"] == 3
+
+
 def test_a_store_that_closes_between_two_tasks_is_that_runs_still(world: World) -> None:
     """What was read is sent; the next run tells that the store is closed."""
     job = world.job("n1").read(ROWS)
@@ -90,11 +101,16 @@ def test_a_sku_that_no_rule_takes_any_more_is_not_gone(world: World) -> None:
 
 
 def test_a_lake_belongs_to_one_retailer(world: World) -> None:
-    """Its plan numbers would begin anew, and what is acknowledged would never stand."""
+    """Its plan numbers would begin anew, and what is acknowledged would never stand. A dry run claims nothing."""
+    world.write(ROWS)
+    world.changes = {"retailer": "acme-draft"}
+    world.job("draft", dry_run=True).read().plan()
+    world.changes = {}
     world.night("n1", ROWS)
     world.changes = {"retailer": "acme-stores"}
-    with pytest.raises(Misconfigured, match=r"belongs to retailer 'acme'.*not 'acme-stores'"):
-        world.job("n2").extract()
+    for dry_run in (False, True):
+        with pytest.raises(Misconfigured, match=r"belongs to retailer 'acme'.*not 'acme-stores'.*deployment\.json"):
+            world.job(f"n2-{dry_run}", dry_run=dry_run).extract()
     assert counts(world.job("n1").open().lake.get_json("runs/n1/books.json"))["acknowledged"] == 6
 
 
