@@ -43,7 +43,10 @@ def _passes_no_guard(player: Player, played: Played, stood: Stood) -> None:
 
 
 def what_is_released_was_approved(player: Player) -> None:
-    """Check that a release sent only rows that a person had approved, just as the run that held them had read them."""
+    """Check that a release sent only rows that a person had approved, just as the run that held them had read them.
+
+    What a person is shown are the rows that a guard holds, such among them as were in doubt then, too.
+    """
     moments = [at for at, _ in player.world.history]
     for played in player.runs:
         sent = _sent_by(player, played)
@@ -54,10 +57,18 @@ def what_is_released_was_approved(player: Player) -> None:
         asked = next(one for one in player.runs if one.run_id == played.options.release)
         assert asked.read_at is not None
         shown = player.world.history[bisect_right(moments, asked.read_at) - 1][1]
-        held = held_by(player, asked)
+        held = _shown_by(player, asked)
         for key, content in sent.items():
             if key not in held or shown[key].content() != content:
                 violated(f"guards: {played.run_id} released {key} as {content}; {asked.run_id} held {shown.get(key)}")
+
+
+def _shown_by(player: Player, played: Played) -> set[Key]:
+    """Return the rows that a person was asked about."""
+    with player.world.effects.calm():
+        run = player.world.run(played.run_id, played.options)
+        frames = [run.lake.get_frame(part["key"], ["store_id", "item_sku"]) for part in run.plan["held"]["parts"]]
+    return {(store, sku) for frame in frames for store, sku in frame.iter_rows()}
 
 
 def held_by(player: Player, played: Played) -> dict[Key, str]:

@@ -106,6 +106,16 @@ def test_books_that_are_made_again_after_another_run_archived_balance(
     assert "account of r2 is cleared" in player.story
 
 
+def test_a_row_that_was_held_while_it_was_in_doubt_is_released(fast_folder: Path) -> None:
+    """A person was shown it among the others, and approved it as it was."""
+    doubtful = Night(edits=(Edit("price", ("S1", "B")),), strikes=(Strike("bad_gateway_after", times=6),), pause=600)
+    held = Night(edits=(Edit("prices", ("S1", "A")),), pause=26 * 3600)
+    player = play(
+        Schedule(nights=(doubtful, held, Night(answer=(1, "approve"))), guarded=True, loaded=True), fast_folder
+    )
+    assert any(sent.run_id == "r4" and ("S1", "B") in sent.items for sent in player.world.sent)
+
+
 def test_every_test_that_the_page_names_exists() -> None:
     """What was found is told with the test that holds it (docs/chaos.md)."""
     page = (CHECKOUT / "docs" / "chaos.md").read_text(encoding="utf-8")
