@@ -83,8 +83,7 @@ def closed_books(run: Run) -> dict[str, Any]:
     What other runs have done since is in their books.
     """
     made = books_of(run)
-    forgotten = run.clock.time() - float(run.manifest["started_at"]) > run.settings.ledger.keep.total_seconds()
-    return made if made and (made["state"] == "complete" or forgotten) else {}
+    return made if made and (made["state"] == "complete" or run.forgotten) else {}
 
 
 def that_read(run: Run, store: str, sku: str, about: Collection[str], limit: int = 60) -> Iterator[Run]:

@@ -77,6 +77,11 @@ class Options:
         """Whether the run is about some rows only of the stores that it is about."""
         return bool(self.skus or self.skus_file or self.departments or self.changed_since)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the run is about the whole catalog."""
+        return not (self.stores or self.narrowed or self.release)
+
 
 def sources_of(kind: Kind, settings: Settings) -> tuple[str, ...]:
     """Return the names of what a run of that kind reads."""
@@ -243,6 +248,12 @@ class Run:
             raise Misconfigured(
                 f"sources = {', '.join(now)}: the run began with {', '.join(self.sources)}; start a new run"
             )
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether the run is so old that the ledger has forgotten what it wrote down of it (``ledger.keep``)."""
+        age = self.clock.time() - float(self.manifest["started_at"])
+        return age > self.settings.ledger.keep.total_seconds()
 
     @property
     def expires_at(self) -> int:

@@ -81,8 +81,7 @@ def _say_how_it_stands(run: Run, made: Mapping[str, Any]) -> None:
     options = run.options
     if options.release and made["plan"] and nothing_is_held(run):
         measures.HELD_AGE.set(0.0)
-    whole = not (options.stores or options.narrowed or options.release)
-    if whole and all(one.get("narrowed") or one.get("release") for one in newer):
+    if options.whole and all(one.get("narrowed") or one.get("release") for one in newer):
         _say_how_old_things_are(run, made)
     if any(one["kind"] == kind for one in newer):
         return

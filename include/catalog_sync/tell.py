@@ -29,7 +29,7 @@ def tell(run: Run) -> dict[str, Any]:
         ``sent`` now. Nothing is sent of a run that is older than ``ledger.keep``: nobody knows any more whether it was.
     """
     sent: Counter[str] = Counter()
-    if run.clock.time() - float(run.manifest["started_at"]) > run.settings.ledger.keep.total_seconds():
+    if run.forgotten:
         log.warning("Run %s is older than ledger.keep: its notices are not sent again", run.run_id)
         return {"stores": 0, "sources": 0, "sent": 0}
     stores = make_store_notices(run)

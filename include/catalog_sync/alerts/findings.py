@@ -60,7 +60,7 @@ def judge(run: Run, books: dict[str, Any]) -> Judgement:
     from catalog_sync.held import nothing_is_held
 
     options = run.options
-    whole = not (options.stores or options.narrowed or options.release)
+    whole = options.whole
     made = Judgement(whole=whole)
     seen = Seen(run, books, attempts_of(run).of_run(run.run_id), whole)
     _note_allowed(seen)

@@ -40,7 +40,7 @@ def beat(
     :returns: which were told: ``metric``, ``ping``.
     """
     options = run.options
-    part = options.stores or options.narrowed or options.release or options.kind is Kind.COLLECT
+    part = not options.whole or options.kind is Kind.COLLECT
     if part or books["dry_run"] or books["state"] != "complete":
         return []
     if run.clock.time() - float(books["started_at"]) > DAY or _has_beaten(run):

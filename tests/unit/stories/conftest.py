@@ -11,9 +11,10 @@ import pytest
 from tests.conftest import SimulatedClock
 from tests.fast_place import fast_place
 from tests.unit.stories.outbox import NOTIFY, Outbox
+from tests.unit.stories.sink import Sink
 from tests.unit.stories.world import World
 
-from catalog_sync import notify
+from catalog_sync import metrics, notify
 
 
 @pytest.fixture
@@ -38,3 +39,12 @@ def outbox(world: World) -> Iterator[Outbox]:
     notify.send_to(made)
     yield made
     notify.send_to(None)
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    """Where metrics go during the story."""
+    made = Sink()
+    metrics.send_to(made)
+    yield made
+    metrics.send_to(None)

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from obstore.store import LocalStore
 from tests.unit.stories.people import Office
-from tests.unit.stories.test_metrics import Sink
+from tests.unit.stories.sink import Sink
 from tests.unit.stories.world import Job, Row, World, counts, late, row
 
-from catalog_sync import metrics, notify, overview, settle, slices
+from catalog_sync import notify, overview, settle, slices
 from catalog_sync.alerts.evaluate import run_failed, run_late, run_succeeded
 from catalog_sync.alerts.heartbeat import beat
 from catalog_sync.attempts import Attempt
@@ -44,15 +44,6 @@ def office(world: World) -> Iterator[Office]:
     office = Office(world)
     yield office
     notify.send_to(None)
-
-
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    """Where metrics go."""
-    made = Sink()
-    metrics.send_to(made)
-    yield made
-    metrics.send_to(None)
 
 
 def held(world: World) -> pl.DataFrame:
