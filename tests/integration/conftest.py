@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 QUEUE = "JWOCatalogIngestionStatusQueue"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:JWOCatalogIngestionStatus"
 HEADER = ["item_no", "gtin", "descr", "retail", "store_no"]
+#: No result takes so long, however slow the machine: a test in which none comes says so with ``results``.
+POLL_AFTER, GIVE_UP_AFTER = "60s", "240s"
 STORES = ["SEA-001", "SEA-002", "PDX-001", "NYC-014", "CHI-007", "LON-003"]
 
 
@@ -93,12 +95,11 @@ class Deployment:
                 "queue": QUEUE,
                 "topic_arn": TOPIC,
                 "wait": "1s",
-                "poll_after": "3s",
+                "poll_after": POLL_AFTER,
                 "poll_every": "1s",
-                "give_up_after": "20s",
+                "give_up_after": GIVE_UP_AFTER,
                 "certificate_hosts": [url.removeprefix("http://") for url in (sandbox.control_url, sandbox.aws_url)],
             },
-            "api": {"timeout": "5s"},
             "sources": [{"name": "erp", "kind": "file", "path": str(self.source), "format": "csv"}],
             "mapping": {
                 "item_sku": "item_no",
@@ -129,6 +130,10 @@ class Deployment:
             writer = csv.DictWriter(file, HEADER)
             writer.writeheader()
             writer.writerows(rows)
+
+    def results(self, **changes: str) -> dict[str, Any]:
+        """The configuration of results, with changes."""
+        return {**self.raw["results"], **changes}
 
     def settings(self, **changes: Any) -> settings.Settings:
         """The configuration, with changes at the top level."""

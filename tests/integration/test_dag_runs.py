@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings(
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [row(n, store) for n in range(5) for store in ("SEA-001", "PDX-001")]
 #: Three rows a batch: the ten rows make four batches.
-SMALL = {"timeout": "5s", "max_items": 3}
+SMALL = {"max_items": 3}
 
 
 @pytest.fixture(scope="module")

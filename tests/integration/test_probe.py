@@ -155,7 +155,7 @@ def test_a_queue_that_was_unsubscribed(deployment: Deployment) -> None:
 
 def test_a_queue_that_is_not_there(deployment: Deployment) -> None:
     """Each check of it fails, and says which error AWS gave."""
-    results = {**deployment.raw["results"], "queue": "nowhere"}
+    results = deployment.results(queue="nowhere")
     found = checks(deployment, results=results)
     assert set(ends(found)) >= {"queue", "queue_policy", "dead_letters"}
     assert "NonExistentQueue" in found["queue"].seen

@@ -10,9 +10,10 @@ from tests.integration.conftest import Deployment, row
 from catalog_sync.account import gather
 from catalog_sync.collect import Collector
 from catalog_sync.errors import BadInput, Misconfigured, Superseded
+from catalog_sync.extract import extract
 from catalog_sync.plan import plan
 from catalog_sync.prepare import prepare
-from catalog_sync.run import Kind, Options
+from catalog_sync.run import Kind, Options, Run
 from catalog_sync.settle import settle
 from catalog_sync.shards import shards
 from catalog_sync.sync import sync
@@ -21,10 +22,24 @@ from catalog_sync.upload import UploadFailed, upload
 
 ROWS = [row(n, store) for n in range(5) for store in ("SEA-001", "PDX-001")]
 
+#: Neither notices nor the status API tell the end of an upload.
+SILENCE = {
+    "rates": {"notice_lost": 1.0},
+    "script": [{"fault": "unavailable", "operation": "status", "times": 1000}],
+}
+
 
 def counts(made: dict[str, Any]) -> dict[str, int]:
     """The columns of the books that are not zero."""
     return {column: rows for column, rows in made["total"].items() if rows}
+
+
+def to_the_plan(run: Run) -> None:
+    """All stages before the first request: what these decided, with the run's own settings, stays decided."""
+    extract(run, "erp")
+    for shard in shards(run):
+        prepare(run, shard)
+    plan(run)
 
 
 def test_a_first_load_then_a_change_then_nothing(deployment: Deployment) -> None:
@@ -65,7 +80,7 @@ def test_an_empty_source_removes_nothing(deployment: Deployment) -> None:
 
 def test_small_batches_and_grouped_tasks(deployment: Deployment) -> None:
     """A plan of many batches is cut by items, and beyond max_upload_tasks each task carries neighbours."""
-    api = {"timeout": "5s", "max_items": 3, "max_upload_tasks": 2}
+    api = {"max_items": 3, "max_upload_tasks": 2}
     made = deployment.sync("n1", ROWS, api=api)
     assert (made["state"], made["plan"]["batches"], deployment.uploads()) == ("complete", 4, 4)
     run = deployment.open("n1", api=api)
@@ -144,7 +159,7 @@ def test_a_half_applied_upload_heals_even_when_the_source_goes_back(deployment: 
 def test_results_come_by_polling_when_no_notice_comes(deployment: Deployment) -> None:
     """No notice at all: the status API carries the run, its books balance, and the loss itself is an alarm."""
     deployment.faults(rates={"notice_lost": 1.0})
-    made = deployment.sync("n1", ROWS, api={"timeout": "5s", "max_items": 3})
+    made = deployment.sync("n1", ROWS, api={"max_items": 3}, results=deployment.results(poll_after="1s"))
     assert (made["state"], made["total"]["acknowledged"]) == ("complete", 10)
     assert len(deployment.catalog()) == 10
     assert made["alarms"] == [
@@ -158,16 +173,16 @@ def test_results_come_by_polling_when_no_notice_comes(deployment: Deployment) ->
 def test_one_notice_that_stays_away_is_no_lost_subscription(deployment: Deployment) -> None:
     """Under half of the finished uploads: no alarm."""
     deployment.faults(script=[{"fault": "notice_lost"}])
-    made = deployment.sync("n1", ROWS, api={"timeout": "5s", "max_items": 3})
+    # Late enough that the three notices are there before their uploads are asked for.
+    made = deployment.sync("n1", ROWS, api={"max_items": 3}, results=deployment.results(poll_after="15s"))
     assert (made["state"], made["alarms"]) == ("complete", [])
 
 
 def test_neither_notice_nor_status(deployment: Deployment) -> None:
     """Unknown after the deadline and not acknowledged; when the status API works again the hourly job settles it."""
-    results = {**deployment.raw["results"], "poll_after": "1s", "give_up_after": "2s"}
-    silent = [{"fault": "unavailable", "operation": "status", "times": 1000}]
-    deployment.faults(rates={"notice_lost": 1.0}, script=silent)
-    api = {"timeout": "5s", "breaker": {"failures": 5, "pause": "1s", "longest_pause": "1s"}}
+    results = deployment.results(poll_after="1s", give_up_after="2s")
+    deployment.faults(**SILENCE)
+    api = {"breaker": {"failures": 5, "pause": "1s", "longest_pause": "1s"}}
     made = deployment.sync("n1", ROWS, results=results, api=api)
     assert (made["state"], counts(made)) == (
         "incomplete", {"read": 10, "planned": 10, "sent": 10, "unknown": 10},
@@ -189,12 +204,12 @@ def test_neither_notice_nor_status(deployment: Deployment) -> None:
 
 def test_without_any_word_the_next_night_sends_again(deployment: Deployment) -> None:
     """What stays unknown is sent with the next run, acknowledged there, and Amazon has it once."""
-    results = {**deployment.raw["results"], "poll_after": "1s", "give_up_after": "3s"}
-    silent = [{"fault": "unavailable", "operation": "status", "times": 1000}]
-    deployment.faults(rates={"notice_lost": 1.0}, script=silent)
+    results = deployment.results(poll_after="1s", give_up_after="3s")
+    deployment.faults(**SILENCE)
     assert deployment.sync("n1", ROWS, results=results)["total"]["unknown"] == 10
     deployment.faults()
-    made = deployment.sync("n2", results=results)
+    to_the_plan(deployment.open("n2", results=results))
+    made = deployment.sync("n2")
     assert (made["state"], made["total"]["acknowledged"], made["alarms"]) == ("complete", 10, [])
     assert (deployment.uploads(), len(deployment.catalog())) == (2, 10)
 
@@ -203,13 +218,14 @@ def test_an_upload_without_a_result_is_unknown_and_late_results_are_booked_by_th
     deployment: Deployment,
 ) -> None:
     """Never on a 201: the rows are unknown, in doubt, and later acknowledged as late, of the run that sent them."""
-    results = {**deployment.raw["results"], "poll_after": "1s", "give_up_after": "1s", "horizon": "24h"}
-    deployment.faults(script=[{"fault": "late"}], late_by=2000)
+    results = deployment.results(poll_after="1s", give_up_after="1s")
+    deployment.faults(**SILENCE)
     made = deployment.sync("n1", ROWS, results=results)
     assert (made["state"], made["total"]["unknown"]) == ("incomplete", 10)
+    deployment.faults()
     run = deployment.open("drain", Options(kind=Kind.COLLECT))
     collector = Collector(run)
-    while not collector.step().waiting:  # the sandbox's own clock brings the result
+    while not collector.step().waiting:
         pass
     collector.archive()
     made = deployment.sync("n2", results=results)
@@ -232,7 +248,7 @@ def test_a_row_that_its_run_has_booked_is_not_booked_again_as_late(deployment: D
     deployment.faults(script=[{"fault": "reset_after"}], hold=6)
     made = deployment.sync("n1", ROWS)
     assert made["total"]["acknowledged"] == 10
-    results = {**deployment.raw["results"], "poll_after": "100ms", "give_up_after": "100ms", "horizon": "100ms"}
+    results = deployment.results(poll_after="100ms", give_up_after="100ms", horizon="100ms")
     hourly = deployment.open("hourly", Options(kind=Kind.COLLECT), results=results)
     assert settle(hourly)["settled"] == 1
     assert gather(hourly)["late"] == []
@@ -240,7 +256,7 @@ def test_a_row_that_its_run_has_booked_is_not_booked_again_as_late(deployment: D
 
 def test_what_a_finished_run_leaves_in_the_ledger_expires(deployment: Deployment) -> None:
     """The ledger does not grow for ever: of a run only the line of its plan number stays."""
-    deployment.sync("n1", ROWS, api={"timeout": "5s", "max_items": 3})
+    deployment.sync("n1", ROWS, api={"max_items": 3})
     run = deployment.open("n1")
     kept = [item["sk"] for item in run.ledger.query(f"RUN#{run.run_id}") if "expires_at" not in item]
     assert kept == []
@@ -249,7 +265,7 @@ def test_what_a_finished_run_leaves_in_the_ledger_expires(deployment: Deployment
 def test_a_403_stops_sending_and_the_run_says_so(deployment: Deployment) -> None:
     """Nothing is sent; the rows are unsent; the books balance all the same."""
     deployment.faults(rates={"forbidden": 1.0})
-    made = deployment.sync("n1", ROWS, api={"timeout": "5s", "max_items": 3})
+    made = deployment.sync("n1", ROWS, api={"max_items": 3})
     assert (made["state"], made["total"]["unsent"]) == ("incomplete", 10)
     assert deployment.uploads() == 1
 
@@ -262,7 +278,7 @@ def test_an_open_breaker_leaves_the_run_incomplete_and_another_sends_the_rest(
     deployment.faults(rates={"server_error_final": 1.0})
     api = {"max_items": 1, "breaker": {"failures": 2, "pause": "10m"}}
     monkeypatch.setattr("catalog_sync.upload.PATIENCE", 1.0)
-    books = deployment.sync("n1", api={**deployment.raw["api"], **api})
+    books = deployment.sync("n1", api=api)
     asked = len(deployment.lines("/sandbox/requests"))
     assert books["state"] == "incomplete"
     assert (asked, books["total"]["failed"], books["total"]["unsent"]) == (2, 2, 4)
@@ -272,13 +288,13 @@ def test_an_open_breaker_leaves_the_run_incomplete_and_another_sends_the_rest(
     # The ten minutes pass.
     breaker = (f"BREAKER#{deployment.raw['retailer']}", "BREAKER")
     assert deployment.open("n2").ledger.update(*breaker, {"open_until": 1.0}, "attribute_exists(#open_until)", {})
-    assert deployment.sync("n2", api={**deployment.raw["api"], **api})["total"]["acknowledged"] == 6
+    assert deployment.sync("n2", api=api)["total"]["acknowledged"] == 6
 
 
 def test_one_failed_batch_does_not_stop_the_others(deployment: Deployment) -> None:
     """A 500 without advice fails its batch; the other batches are sent, collected and acknowledged."""
     deployment.faults(script=[{"fault": "server_error_final"}])
-    made = deployment.sync("n1", ROWS, api={"timeout": "5s", "max_items": 3})
+    made = deployment.sync("n1", ROWS, api={"max_items": 3})
     assert (made["state"], made["total"]["failed"], made["total"]["acknowledged"]) == ("incomplete", 3, 7)
 
 
@@ -294,11 +310,12 @@ def test_a_report_that_cannot_be_fetched_at_first_is_fetched_through_a_fresh_lin
 
 def test_a_report_that_stays_broken_acknowledges_nothing(deployment: Deployment) -> None:
     """I1: DONE without a readable report is no result; the rows are unknown and sent again by a later run."""
-    results = {**deployment.raw["results"], "poll_after": "1s", "give_up_after": "3s"}
+    results = deployment.results(poll_after="1s", give_up_after="3s")
     deployment.faults(script=[{"fault": "report_truncated"}])
     made = deployment.sync("n1", ROWS, results=results)
     assert (made["state"], made["total"]["unknown"], made["total"]["acknowledged"]) == ("incomplete", 10, 0)
-    made = deployment.sync("n2", results=results)
+    to_the_plan(deployment.open("n2", results=results))
+    made = deployment.sync("n2")
     assert (made["state"], made["total"]["acknowledged"]) == ("complete", 10)
 
 
@@ -320,11 +337,7 @@ def test_a_task_of_an_older_run_sends_nothing_after_a_newer_plan(deployment: Dep
     """I4: cleared days later, it is superseded and says by which run."""
     deployment.write(ROWS)
     old = deployment.open("monday")
-    from catalog_sync.extract import extract
-
-    extract(old, "erp")
-    prepare(old, shards(old)[0])
-    plan(old)
+    to_the_plan(old)
     from catalog_sync.lease import Lease
 
     Lease.of(old).release(1, old.run_id)
@@ -336,8 +349,6 @@ def test_a_task_of_an_older_run_sends_nothing_after_a_newer_plan(deployment: Dep
 
 def test_a_run_whose_sources_are_older_than_another_plan_leaves_those_keys_alone(deployment: Deployment) -> None:
     """A night that read before a backfill planned does not send its older rows after the backfill's."""
-    from catalog_sync.extract import extract
-
     deployment.write(ROWS)
     night = deployment.open("night")
     extract(night, "erp")
@@ -386,13 +397,9 @@ def test_an_aws_resource_that_does_not_exist_is_named(
 
 def test_a_failed_upload_task_raises_for_the_scheduler(deployment: Deployment) -> None:
     """The domain's upload raises, so that the task is red; the rest of its batches is sent first."""
-    from catalog_sync.extract import extract
-
     deployment.write(ROWS)
-    run = deployment.open("n1", api={"timeout": "5s", "max_items": 5})
-    extract(run, "erp")
-    prepare(run, shards(run)[0])
-    plan(run)
+    run = deployment.open("n1", api={"max_items": 5})
+    to_the_plan(run)
     deployment.faults(script=[{"fault": "server_error_final"}])
     with pytest.raises(UploadFailed, match="batch 1 rows 0–5"):
         upload(run, [1, 2])
@@ -429,13 +436,10 @@ def test_an_item_status_that_no_document_names_proves_nothing(deployment: Deploy
 def test_outcomes_that_another_run_settles_are_booked_once(deployment: Deployment) -> None:
     """While a run is under way its rows are in its own books, even if the hourly job settled them first."""
     from catalog_sync.account import account
-    from catalog_sync.extract import extract
 
     deployment.write(ROWS)
     night = deployment.open("night")
-    extract(night, "erp")
-    prepare(night, shards(night)[0])
-    plan(night)
+    to_the_plan(night)
     upload(night, [1])
     hourly = deployment.open("hourly", Options(kind=Kind.COLLECT))
     collector = Collector(hourly)
@@ -443,7 +447,7 @@ def test_outcomes_that_another_run_settles_are_booked_once(deployment: Deploymen
         pass
     collector.archive()
     # Some of the night's uploads are older than give_up_after while it still waits for its last.
-    results = {**deployment.raw["results"], "poll_after": "100ms", "give_up_after": "100ms"}
+    results = deployment.results(poll_after="100ms", give_up_after="100ms")
     hourly = deployment.open("hourly", Options(kind=Kind.COLLECT), results=results)
     assert (settle(hourly)["settled"], settle(deployment.open("night"))["settled"]) == (1, 0)
     made = account(deployment.open("night"))
@@ -454,13 +458,10 @@ def test_outcomes_that_another_run_settles_are_booked_once(deployment: Deploymen
 def test_the_books_balance_when_another_run_has_sent_the_same_rows_since(deployment: Deployment) -> None:
     """A night's books are made after a backfill has sent some of its new rows again, and new rows of its own."""
     from catalog_sync.account import account
-    from catalog_sync.extract import extract
 
     deployment.write(ROWS)
     night = deployment.open("night")
-    extract(night, "erp")
-    prepare(night, shards(night)[0])
-    plan(night)
+    to_the_plan(night)
     upload(night, [1])
     hourly = deployment.open("hourly", Options(kind=Kind.COLLECT))
     collector = Collector(hourly)
