@@ -43,8 +43,9 @@ FIELDS = ("item_sku", "external_product_id", "item_name", "store_id", "standard_
 #: Seconds for a night with a kill in it; the longest seen took less than half.
 PATIENCE = 400.0
 
-#: ``results.give_up_after``, in seconds: for so long a row whose sending may still arrive is not sent again.
-GIVE_UP_AFTER = 60
+#: ``results.give_up_after`` in seconds, longer than results take on a slow machine. For so long a row whose
+#: sending may still arrive is not sent again, and a result that never comes is waited for.
+GIVE_UP_AFTER = 180
 
 #: So that what is dead is noticed within seconds; docs/deployment.md says what matters in production.
 NOTICE_SOON = {
@@ -96,7 +97,7 @@ def write_source(folder: Path, night: int) -> None:
     new.replace(folder / "items.csv")
 
 
-def write_config(folder: Path, changes: Mapping[str, Any]) -> Path:
+def write_config(folder: Path, changes: Mapping[str, Any], give_up_after: int) -> Path:
     """Write the deployment's configuration and return its path; no scheduled run comes in the next hours."""
     config = {
         "retailer": "acme",
@@ -109,8 +110,8 @@ def write_config(folder: Path, changes: Mapping[str, Any]) -> Path:
             "expect": "5s",
             "poll_after": "15s",
             "poll_every": "3s",
-            "give_up_after": f"{GIVE_UP_AFTER}s",
-            "horizon": f"{GIVE_UP_AFTER}s",
+            "give_up_after": f"{give_up_after}s",
+            "horizon": f"{give_up_after}s",
             "archive_after": "15s",
             "wait": "2s",
             "certificate_hosts": [HOST],
@@ -159,6 +160,7 @@ class KillStack:
 
     folder: Path
     deployment: KillDeployment
+    give_up_after: int
     night: int = 0
     applied: dict[tuple[str, str], int] = field(default_factory=dict)
     payloads: dict[str, bytes] = field(default_factory=dict)
@@ -171,15 +173,17 @@ class KillStack:
         folder: Path,
         changes: Mapping[str, Any] | None = None,
         more: Callable[[Ports], Mapping[str, str]] = lambda ports: {},
+        give_up_after: int = GIVE_UP_AFTER,
     ) -> KillStack:
         """Start everything on free ports, with changes to the configuration and more variables for the processes."""
         ports = dict(zip(("PORT", "SANDBOX_PORT", "AWS_PORT"), map(str, free_ports(3)), strict=True))
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CATALOG"))}
         write_source(folder, 0)
-        environ = {**inherited, **ports, "CATALOG_CONFIG": str(write_config(folder, changes or {})), "SANDBOX": "on"}
+        config = write_config(folder, changes or {}, give_up_after)
+        environ = {**inherited, **ports, "CATALOG_CONFIG": str(config), "SANDBOX": "on"}
         deployment = KillDeployment(State(folder / "state"), environ, Console(file=io.StringIO()))
         deployment.more = more
-        made = cls(folder, deployment)
+        made = cls(folder, deployment, give_up_after)
         try:
             made.deployment.start()
         except BaseException:
@@ -261,7 +265,7 @@ class KillStack:
     def wait_out_doubt(self) -> None:
         """Wait until nothing that was sent so far keeps a row from being sent again."""
         sent = [one["time"] for one in lines(self.sandbox_url, "/sandbox/requests") if one["operation"] == "upload"]
-        over = max(sent, default=0.0) + GIVE_UP_AFTER + 5
+        over = max(sent, default=0.0) + self.give_up_after + 5
         until(lambda: datetime.now(UTC).timestamp() > over, "what was sent is given up on", step=0.5)
 
     def restart(self, name: str) -> None:
