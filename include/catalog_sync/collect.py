@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -279,8 +280,9 @@ class Collector:
         UPLOADS_OPEN.set(len(ages))
         UPLOADS_LATE.set(sum(age > expected for age in ages))
         UPLOADS_AGE.set(max(ages, default=0.0))
-        for queue, messages in self.inbox.waiting().items():
-            QUEUE.set(messages, queue=queue)
+        with suppress(RetryLater):  # receiving has said so
+            for queue, messages in self.inbox.waiting().items():
+                QUEUE.set(messages, queue=queue)
 
     def _is_asked_for(self, attempt: Attempt) -> bool:
         """Whether the status API may tell something new; of what its run gave up on, no notice may ever come."""

@@ -110,6 +110,8 @@ class Inbox:
             url = sqs.get_queue_url(QueueName=results.queue)["QueueUrl"]
         except ClientError as error:
             raise _unusable(results.queue, error) from None
+        except BotoCoreError as error:
+            raise _unreachable(results.queue, error) from None
         certificates = None
         if results.signed:
             certificates = Certificates(httpx.Client(timeout=10.0), results.certificate_hosts, results.topic_arn)
@@ -157,7 +159,7 @@ class Inbox:
         except ClientError as error:
             raise _unusable(self.queue_url.rpartition("/")[2], error) from None
         except BotoCoreError as error:
-            raise RetryLater(f"results.queue: {type(error).__name__}: no notice can be received now") from None
+            raise _unreachable(self.queue_url.rpartition("/")[2], error) from None
         found: list[dict[str, Any]] = answer.get("Messages", [])
         return found
 
@@ -244,6 +246,10 @@ def _unusable(queue: str, error: ClientError) -> Misconfigured | RetryLater:
         f"results.queue = {queue!r}: {code}; create the queue from include/cloudformation/catalog-sync.yaml, or mend "
         "the name, the region or the permissions of the AWS connection"
     )
+
+
+def _unreachable(queue: str, error: BotoCoreError) -> RetryLater:
+    return RetryLater(f"results.queue = {queue!r}: {type(error).__name__}: no notice can be received now")
 
 
 def _dead_letters(sqs: Any, url: str, queue: str) -> DeadLetterQueue | None:

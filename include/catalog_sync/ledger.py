@@ -39,6 +39,11 @@ from catalog_sync.errors import Misconfigured
 #: Writes that meet another transaction at an item are cancelled by DynamoDB at once, and boto3 does not repeat them
 #: (AWS, "Amazon DynamoDB Transactions: How it works", transaction conflict handling). All upload tasks renew one lease.
 CONFLICT_TRIES = 10
+#: Why DynamoDB cancels a transaction that may pass as it is. boto3 repeats none of them either, since the transaction's
+#: own error is another (AWS, API reference of ``TransactWriteItems``, cancellation reasons).
+_PASSING = frozenset(
+    {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"}
+)
 
 _TO = TypeSerializer()
 _FROM = TypeDeserializer()
@@ -145,6 +150,14 @@ class LedgerTable:
             return False
         return True
 
+    def claim(self, item: Item) -> bool:
+        """Write the item unless its key is taken; tell whether what is there is ours: nobody else's has its ``by``.
+
+        What ``put_new`` says is not enough for that: botocore repeats a write whose answer was lost, and then the key
+        is taken by ourselves.
+        """
+        return self.put_new(item) or (self.get(item["pk"], item["sk"]) or {}).get("by") == item["by"]
+
     def update(self, pk: str, sk: str, changes: Item, condition: str = "", values: Item | None = None) -> bool:
         """Set the attributes of ``changes`` (``None`` removes one); tell whether ``condition`` let it through.
 
@@ -183,16 +196,22 @@ class LedgerTable:
         return request
 
     def add(self, pk: str, sk: str, attribute: str, amount: int = 1) -> int:
-        """Add ``amount`` to a counter and return its new value."""
-        answer = self._call(
-            "update_item",
-            Key=pack({"pk": pk, "sk": sk}),
-            UpdateExpression="ADD #a :n",
-            ExpressionAttributeNames={"#a": attribute},
-            ExpressionAttributeValues=pack({":n": amount}),
-            ReturnValues="UPDATED_NEW",
-        )
+        """Add ``amount`` to a counter and return its new value.
+
+        botocore repeats a write whose answer was lost: where one too many does harm, add in a transaction.
+        """
+        answer = self._call("update_item", **self.add_request(pk, sk, attribute, amount), ReturnValues="UPDATED_NEW")
         return int(unpack(answer["Attributes"])[attribute])
+
+    @staticmethod
+    def add_request(pk: str, sk: str, attribute: str, amount: int = 1) -> dict[str, Any]:
+        """Return the request of ``add``, for a transaction."""
+        return {
+            "Key": pack({"pk": pk, "sk": sk}),
+            "UpdateExpression": "ADD #a :n",
+            "ExpressionAttributeNames": {"#a": attribute},
+            "ExpressionAttributeValues": pack({":n": amount}),
+        }
 
     def delete(self, pk: str, sk: str) -> None:
         """Delete the item, if it is there."""
@@ -235,9 +254,9 @@ def _reasons(error: ClientError) -> list[Any]:
 
 
 def _is_conflict(error: BaseException) -> bool:
-    """Tell whether the write met another one: worth trying again, unless a condition failed, too."""
+    """Tell whether the write met another one, or too many: worth trying again, unless a condition failed, too."""
     if not isinstance(error, ClientError):
         return False
     code, reasons = error.response.get("Error", {}).get("Code", ""), _reasons(error)
-    met = code == "TransactionCanceledException" and "TransactionConflict" in reasons
+    met = code == "TransactionCanceledException" and not _PASSING.isdisjoint(reasons)
     return code == "TransactionConflictException" or (met and "ConditionalCheckFailed" not in reasons)

@@ -87,7 +87,7 @@ def send_once(run: Run, channels: Iterable[str], message: Message, name: str) ->
     for channel in channels if _senders else ():
         key = (f"RUN#{run.run_id}", f"NOTICE#{name}#{channel}")
         claim = {"pk": key[0], "sk": key[1], "claimed_at": run.clock.time(), "expires_at": run.expires_at}
-        if not run.ledger.put_new(claim):
+        if not run.ledger.claim({**claim, "by": run.token()}):
             continue
         if send(run.settings.notify, [channel], message):
             run.ledger.update(*key, {"sent_at": run.clock.time()})

@@ -12,14 +12,11 @@ from collections import Counter as Tally
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from catalog_sync import journal, measures
 from catalog_sync.attempts import State
 from catalog_sync.books import COLUMNS
 from catalog_sync.breaker import Breaker
 from catalog_sync.doubt import attempts_of
-from catalog_sync.errors import CatalogSyncError
 from catalog_sync.held import nothing_is_held
 from catalog_sync.metrics import Counter, wanted
 
@@ -69,7 +66,7 @@ def tell(run: Run, made: Mapping[str, Any]) -> None:
     try:
         _say_how_it_stands(run, made)
         _count(run, made)
-    except (BotoCoreError, ClientError, CatalogSyncError) as error:
+    except Exception as error:  # what AWS and the object store may raise has no common class
         log.warning("The metrics of run %s are incomplete: %s", run.run_id, type(error).__name__)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from catalog_sync.account import account
 from catalog_sync.collect import Collector
-from catalog_sync.errors import CatalogSyncError
+from catalog_sync.errors import CatalogSyncError, Misconfigured
 from catalog_sync.extract import extract
 from catalog_sync.plan import plan
 from catalog_sync.prepare import prepare
@@ -17,6 +18,10 @@ from catalog_sync.shards import shards
 from catalog_sync.tell import tell
 from catalog_sync.upload import api_of, upload
 
+log = logging.getLogger(__name__)
+
+#: Failed steps of collecting in a row before what Amazon did not tell yet is left to a later run.
+PATIENCE = 10
 #: Told of each step: its name and what it returned so far (small counts).
 Report = Callable[[str, dict[str, Any]], None]
 
@@ -35,8 +40,8 @@ def make_plan(run: Run, report: Report) -> dict[str, Any]:
 def sync(run: Run, report: Report = lambda name, counts: None) -> dict[str, Any]:
     """Do the whole job and return the books (see ``account``), complete or not.
 
-    A failed upload stops nothing else, just as in the DAG: the books then say what is missing. Errors before there is
-    a plan are raised, since nothing was sent.
+    A failed upload or a failure to collect stops nothing else, just as in the DAG: the books then say what is missing.
+    Errors before there is a plan are raised, since nothing was sent.
     """
     made = make_plan(run, report)
     if not made["dry_run"]:
@@ -56,16 +61,34 @@ def _send(run: Run, made: dict[str, Any], report: Report) -> None:
     for group in made["groups"]:
         try:
             report(f"upload {group[0]} of {made['batches']}", upload(run, group, api))
-        except CatalogSyncError as error:
-            report(f"upload {group[0]} of {made['batches']}", {"error": str(error)})
+        except Exception as error:  # what AWS and the network may raise has no common class
+            report(f"upload {group[0]} of {made['batches']}", {"error": _told(error)})
 
 
 def _collect(run: Run, report: Report) -> None:
-    collector = Collector(run)
-    while True:
-        progress = collector.step()
-        report("collect", progress.as_dict())
-        if progress.round_over:
-            report("archive", dict(collector.archive()))
+    collector, failures = Collector(run), 0
+    while failures < PATIENCE:
+        try:
+            progress = collector.step()
+            report("collect", progress.as_dict())
+            if progress.round_over:
+                report("archive", dict(collector.archive()))
+        except Misconfigured as error:
+            report("collect", {"error": _told(error)})
+            return
+        except Exception as error:
+            failures += 1
+            report("collect", {"error": _told(error)})
+            run.clock.sleep(min(2.0**failures, 30.0))
+            continue
+        failures = 0
         if progress.finished:
             return
+
+
+def _told(error: Exception) -> str:
+    """Return what to tell of an error; one that is none of ours comes with its traceback in the log."""
+    if isinstance(error, CatalogSyncError):
+        return str(error)
+    log.error("A stage failed", exc_info=error)
+    return f"{type(error).__name__}: {error}"

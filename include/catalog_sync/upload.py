@@ -10,6 +10,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from catalog_sync.attempts import Attempt, AttemptKey, Attempts, State
 from catalog_sync.breaker import Breaker
 from catalog_sync.errors import BadInput, CatalogSyncError, Misconfigured, RetryLater, shorten
 from catalog_sync.lease import LEASE_SECONDS, Lease
+from catalog_sync.ledger import ConditionFailed, LedgerTable
 from catalog_sync.measures import RETRIES, stage
 from catalog_sync.slices import is_sent, open_slice, slice_of
 from catalog_sync.store_list import StoreList
@@ -118,11 +120,15 @@ def _mark_sent(run: Run, plan: dict[str, Any], number: int) -> None:
         "state": "SENT", "sent_at": now, "items": batch["items"], "bytes": batch["bytes"], "run_id": run.run_id,
         "expires_at": run.expires_at,
     }  # fmt: skip
-    if run.ledger.update(f"RUN#{run.run_id}", f"BATCH#{number:05d}", changes, "attribute_not_exists(#sent_at)"):
-        part = slice_of(plan, number)
-        sent = run.ledger.add(f"RUN#{run.run_id}", "RUN", "batches_sent" if part == 1 else f"batches_sent_of_{part}")
-        if is_sent(plan, part, sent):
-            Lease.of(run).release(plan["numbers"][part], run.run_id)
+    key, part = f"RUN#{run.run_id}", slice_of(plan, number)
+    counter = "batches_sent" if part == 1 else f"batches_sent_of_{part}"
+    # In one transaction: botocore repeats a write whose answer was lost, and a mere ADD would then count twice.
+    mark = LedgerTable.update_request(key, f"BATCH#{number:05d}", changes, "attribute_not_exists(#sent_at)")
+    with suppress(ConditionFailed):
+        run.ledger.transact([{"Update": mark}, {"Update": LedgerTable.add_request(key, "RUN", counter)}])
+    sent = int((run.ledger.get(key, "RUN") or {}).get(counter, 0))
+    if is_sent(plan, part, sent):
+        Lease.of(run).release(plan["numbers"][part], run.run_id)
 
 
 class _BatchSender:

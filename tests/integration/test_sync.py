@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from tests.integration.conftest import Deployment, row
 
 from catalog_sync.account import gather
@@ -317,6 +318,21 @@ def test_a_report_that_stays_broken_acknowledges_nothing(deployment: Deployment)
     to_the_plan(deployment.open("n2", results=results))
     made = deployment.sync("n2")
     assert (made["state"], made["total"]["acknowledged"]) == ("complete", 10)
+
+
+@pytest.mark.parametrize("stage", ["upload", "Collector.step"])
+def test_a_ledger_that_fails_in_one_stage_still_ends_in_books(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """As in the DAG, where the stages after it run all the same: the books say what is missing."""
+
+    def fails(*given: object) -> None:
+        raise ClientError({"Error": {"Code": "InternalServerError", "Message": ""}}, "PutItem")
+
+    monkeypatch.setattr(f"catalog_sync.sync.{stage}", fails)
+    monkeypatch.setattr("catalog_sync.sync.PATIENCE", 2)
+    made = deployment.sync("n1", ROWS)
+    assert (made["state"], made["total"]["unsent" if stage == "upload" else "unknown"]) == ("incomplete", 10)
 
 
 def test_every_stage_can_be_repeated_and_the_run_ends_the_same(deployment: Deployment) -> None:

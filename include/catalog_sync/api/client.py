@@ -29,7 +29,7 @@ from catalog_sync.api.outcomes import (
 )
 from catalog_sync.api.signing import Prepared, Signer
 from catalog_sync.aws import Aws
-from catalog_sync.breaker import Breaker, Closed
+from catalog_sync.breaker import Breaker, Closed, Passage
 from catalog_sync.clock import Clock
 from catalog_sync.errors import CatalogSyncError, Misconfigured, shorten
 from catalog_sync.measures import LATENCY, REQUESTS, THROTTLED
@@ -200,12 +200,20 @@ class CatalogApi:
             prepared = self._prepare(body)
         except (BotoCoreError, ClientError) as error:
             return answer(_credentials_verdict(error), message=_credentials_message(error), sent_at=self._clock.time())
-        passage = self._breaker.ask()
+        passage: Passage | Closed | None = None
+        try:
+            passage = self._breaker.ask()
+            if not isinstance(passage, Closed):
+                self._tickets.take(operation, spare=spare)
+        except (BotoCoreError, ClientError) as error:
+            if isinstance(passage, Passage):
+                self._breaker.give_back(passage)
+            message = f"the ledger gave no ticket ({type(error).__name__}): nothing was sent"
+            return answer(Verdict.NOT_SENT, message=message, sent_at=self._clock.time())
         if isinstance(passage, Closed):
             return answer(
                 Verdict.BREAKER_OPEN, message=passage.why, retry_after=passage.seconds, sent_at=self._clock.time()
             )
-        self._tickets.take(operation, spare=spare)
         sent_at = self._clock.time()
         if not_after is not None and sent_at > not_after:
             self._breaker.give_back(passage)
@@ -227,8 +235,10 @@ class CatalogApi:
         outcome = self._with_other_credentials(outcome)
         _measure(operation, outcome)
         log.info(
-            "%s of %s bytes: %s (HTTP %s) in %.3f s",
-            operation, len(body), outcome.verdict.value, outcome.http_status, outcome.latency,
+            "%s of %s bytes: %s (HTTP %s%s) in %.3f s",
+            operation, len(body), outcome.verdict.value, outcome.http_status,
+            # Not only in the ledger, which may fail just now.
+            f", ingestion {shorten(outcome.ingestion_id)!r}" if outcome.ingestion_id else "", outcome.latency,
         )  # fmt: skip
         return outcome
 

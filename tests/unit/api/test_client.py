@@ -307,13 +307,30 @@ def test_credentials_that_sts_calls_expired_are_read_anew(make: Any, tickets: Pa
     assert tickets.taken == [("upload", False)]
 
 
+@pytest.mark.parametrize("of", ["breaker", "tickets"])
+def test_without_the_ledger_nothing_is_sent(make: Any, tickets: Paper, of: str) -> None:
+    """When DynamoDB gives neither leave nor a ticket, the answer is certain: NOT_SENT; leave to probe is given back."""
+    back: list[Passage] = []
+
+    def fails(*given: object, **more: object) -> None:
+        raise EndpointConnectionError(endpoint_url="https://dynamodb.test")
+
+    api = make(lambda request: pytest.fail("a request was sent"))
+    broken, method = (api._breaker, "ask") if of == "breaker" else (api._tickets, "take")
+    setattr(broken, method, fails)
+    api._breaker.give_back = back.append
+    answer = api.upload(BODY)
+    assert (answer.verdict, "EndpointConnectionError" in answer.message) == (Verdict.NOT_SENT, True)
+    assert back == ([] if of == "breaker" else [Passage()])
+
+
 def test_neither_secret_nor_body_is_logged(make: Any, caplog: pytest.LogCaptureFixture) -> None:
     """At DEBUG, with httpx's own logs, there is no secret, signature, token or body in the log."""
     with caplog.at_level(logging.DEBUG):
         answer = make(accept).upload(BODY)
 
     everything = caplog.text + repr(answer)
-    assert "upload of 35 bytes: ACCEPTED (HTTP 201)" in everything
+    assert "upload of 35 bytes: ACCEPTED (HTTP 201, ingestion 'ing-1')" in everything
     for secret in (SECRET, "session-token", "AWS4-HMAC-SHA256", "item_sku"):
         assert secret not in everything
 

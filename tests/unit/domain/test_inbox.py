@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -22,7 +23,9 @@ from tests.unit.sns import (
     notification_text,
     signed,
 )
+from tests.unit.stories.sink import Sink
 
+from catalog_sync import metrics
 from catalog_sync.alarms import alarms_of
 from catalog_sync.api.client import CatalogApi
 from catalog_sync.attempts import Attempt, AttemptKey, Attempts, State
@@ -451,6 +454,27 @@ def test_a_queue_that_fails_does_not_stop_a_run(world: World, fault: Exception) 
     world.run.asked = Options(kind=Kind.COLLECT)
     with pytest.raises(RetryLater, match=r"results\.queue"):
         world.collector().step()
+
+
+@pytest.mark.parametrize(
+    "fault", [failure("GetQueueUrl", "ServiceUnavailable", 503), EndpointConnectionError(endpoint_url="x")]
+)
+def test_a_queue_that_cannot_be_found_now_does_not_stop_a_run(world: World, fault: Exception) -> None:
+    """The status API carries the run, also where metrics are wanted; a drain says that it cannot do anything."""
+    world.sent()
+    world.clock.sleep(16 * 60)  # longer than results.poll_after
+    api = world.collector().api
+    world.sqs.failing["get_queue_url"] = fault
+    world.run.aws = SimpleNamespace(client=lambda service: world.sqs)  # type: ignore[assignment]
+    metrics.send_to(Sink())
+    try:
+        progress = Collector(world.run, api).step()
+    finally:
+        metrics.send_to(None)
+    assert (progress.polled, progress.open) == (1, 1)
+    world.run.asked = Options(kind=Kind.COLLECT)
+    with pytest.raises(RetryLater, match=r"results\.queue"):
+        Collector(world.run, api).step()
 
 
 def test_a_queue_that_may_not_be_read_is_a_mistake(world: World) -> None:

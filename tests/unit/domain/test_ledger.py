@@ -17,20 +17,25 @@ BUSY_TRANSACTION = {
     "Error": {"Code": "TransactionCanceledException"},
     "CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": "None"}, {"Code": "None"}, {"Code": "None"}],
 }
+THROTTLED = [
+    {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": [{"Code": code}, {"Code": "None"}]}
+    for code in ("ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded")
+]
 
 
 class Contended:
     """A client whose items other transactions hold for the first ``times`` writes; the emulator never says so."""
 
-    def __init__(self, client: Any, times: int) -> None:
+    def __init__(self, client: Any, times: int, busy: Any = BUSY_TRANSACTION) -> None:
         self.client = client
         self.times = times
+        self.busy = busy
 
     def __getattr__(self, operation: str) -> Any:
         def call(**arguments: Any) -> Any:
             if operation in ("transact_write_items", "update_item") and self.times > 0:
                 self.times -= 1
-                busy = BUSY_TRANSACTION if operation == "transact_write_items" else BUSY_ITEM
+                busy = self.busy if operation == "transact_write_items" else BUSY_ITEM
                 raise ClientError(busy, operation)  # type: ignore[arg-type]
             return getattr(self.client, operation)(**arguments)
 
@@ -46,6 +51,17 @@ def test_writers_that_meet_at_one_item_try_again(dynamodb: Any, clock: Any) -> N
     attempts.ledger.client = Contended(dynamodb, times=2)
     attempts.halt("r1", "why", NOW)
     assert [attempt.state for attempt in attempts.open()] == [State.SENDING]
+
+
+@pytest.mark.parametrize("throttled", THROTTLED)
+def test_a_throttled_transaction_is_tried_again(dynamodb: Any, clock: Any, throttled: Any) -> None:
+    """Nothing of it was done, and botocore does not repeat it: Amazon's ingestion id is recorded all the same."""
+    attempts = Attempts(LedgerTable(dynamodb, "Ledger", clock.sleep), "acme", keep=1000.0)
+    attempts.lease.take("r1", NOW)
+    one = attempts.begin(AttemptKey("r1", 1, 1), 0, 10, 1, NOW)
+    attempts.ledger.client = Contended(dynamodb, times=2, busy=throttled)
+    assert attempts.accepted(one, "ing-1", NOW, 0.1)
+    assert [attempt.ingestion_id for attempt in attempts.of_run("r1")] == ["ing-1"]
 
 
 def test_an_item_that_stays_held_is_an_error(dynamodb: Any, clock: Any) -> None:

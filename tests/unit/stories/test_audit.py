@@ -10,6 +10,7 @@ from tests.unit.stories.world import World, row
 
 from catalog_sync.audit import Entry, What, entries, find, record, verify
 from catalog_sync.errors import BadInput
+from catalog_sync.lake import Lake
 from catalog_sync.release import reject
 
 
@@ -47,6 +48,22 @@ def test_a_run_that_nobody_started_is_its_kinds(world: World) -> None:
     """The schedule has no name."""
     three(world)
     assert {entry.who for entry in trail(world)} == {"(night)"}
+
+
+def test_an_entry_that_was_answered_by_nobody_is_not_written_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object store repeats a write whose answer was lost, and is told that the number is taken: by ourselves."""
+    run = world.job("r1").open()
+    assert run.manifest
+    create, lost = Lake.create, [True]
+
+    def answered(lake: Lake, key: str, data: bytes) -> bool:
+        return create(lake, key, data) and not (lost and lost.pop())
+
+    monkeypatch.setattr(Lake, "create", answered)
+    entry = record(run, What.HELD, {"rows": 1})
+    assert (trail(world), lost) == ([entry], [])
 
 
 def test_a_death_between_entry_and_note_records_nothing_twice(world: World) -> None:

@@ -74,11 +74,16 @@ def test_every_counter_is_known_before_it_counts(world: World, sink: Sink) -> No
     assert set(sink.counters) == known
 
 
-def test_a_ledger_that_fails_costs_the_metrics_only(world: World, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [EndpointConnectionError(endpoint_url="https://dynamodb.test"), OSError("Generic S3 error")]
+)
+def test_a_store_that_fails_costs_the_metrics_only(
+    world: World, sink: Sink, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     """The books are made and returned; a line of the log says that the metrics are incomplete."""
 
     def fails(*given: object) -> None:
-        raise EndpointConnectionError(endpoint_url="https://dynamodb.test")
+        raise error
 
     world.write([row(1)])
     job = world.job("r1").send()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from tests.unit.stories.world import Job, World, counts, row
 
 from catalog_sync.errors import RetryLater, Superseded
-from catalog_sync.lease import LEASE_SECONDS
+from catalog_sync.lease import LEASE_SECONDS, Lease
 from catalog_sync.run import Kind
 
 
@@ -52,6 +53,34 @@ def test_of_two_nights_that_begin_together_the_one_that_reads_later_counts(world
     assert counts(slow.end()) == {"read": 4, "in_doubt": 4}
     quick.end()
     assert (sent(world)[1:], world.names()) == (["B"] if now == "B" else [], {now})
+
+
+def test_a_count_that_was_answered_by_nobody_does_not_give_the_lease_up_early(world: World) -> None:
+    """botocore repeats a write whose answer was lost; two batches are not sent because one was counted twice."""
+    world.changes = {"api": {"max_items": 1}}
+    night = world.job("night").read(rows("A", skus=2))
+    night.plan()
+    update, transact = world.ledger.update_item, world.ledger.transact_write_items
+
+    def repeated(write: Callable[..., Any]) -> Callable[..., Any]:
+        def twice(**request: Any) -> Any:
+            adds = any("ADD" in one.get("UpdateExpression", "") for one in updates(request))
+            # A transaction has a token by which DynamoDB knows it again; a write on its own has none.
+            if adds and "TransactItems" not in request:
+                write(**request)
+            return write(**request)
+
+        return twice
+
+    def updates(request: dict[str, Any]) -> list[dict[str, Any]]:
+        return [one["Update"] for one in request.get("TransactItems", ()) if "Update" in one] or [request]
+
+    world.ledger.update_item = repeated(update)  # type: ignore[method-assign]
+    world.ledger.transact_write_items = repeated(transact)  # type: ignore[method-assign]
+    night.upload(1)
+    assert Lease.of(night.open()).read().held_until > world.clock.time()
+    night.upload(2)
+    assert Lease.of(night.open()).read().held_until <= world.clock.time()
 
 
 def test_a_night_waits_for_the_run_that_sends(world: World) -> None:

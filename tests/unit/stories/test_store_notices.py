@@ -62,6 +62,22 @@ def test_a_night_tells_each_store_what_changed_in_it(world: World, outbox: Outbo
     assert (night(world, "n3"), outbox.subjects()) == ({}, [])
 
 
+def test_a_message_whose_claim_was_answered_by_nobody_is_sent(world: World, outbox: Outbox) -> None:
+    """botocore repeats a write whose answer was lost, and DynamoDB says that the claim is taken: by ourselves."""
+    world.night("n1", rows())
+    put = world.ledger.put_item
+
+    def answer_lost(**request: Any) -> Any:
+        made = put(**request)
+        return put(**request) if request["Item"]["sk"]["S"].startswith("NOTICE#") else made
+
+    world.ledger.put_item = answer_lost  # type: ignore[method-assign]
+    told(world, "n1")
+    assert outbox.subjects() == [f"Store {PDX}: 2 added", f"Store {SEA}: 2 added"]
+    told(world, "n1")
+    assert outbox.subjects() == []
+
+
 def test_an_item_can_be_merchandised_some_time_after_amazon_was_done(world: World, outbox: Outbox) -> None:
     """Measured from DONE (U32), not from the request nor from now; a setting, told in the retailer's time zone."""
     world.changes |= {"notify": {**NOTIFY, "merchandise_after": "45m"}, "schedule": {"timezone": "America/Los_Angeles"}}
