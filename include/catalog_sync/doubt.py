@@ -112,15 +112,15 @@ class BetterKnown:
         from that only where the other run has planned the row, or must not touch it.
         """
         marked = rows.join(self.planned, on=list(KEY), how="left", maintain_order="left")
-        why = (
-            pl.when(pl.col("_by").is_not_null()).then(pl.format("run {} has planned them since", "_by")).otherwise(None)
-        )
+        # Side by side: an expression that held the one before it twice would double with each run.
+        whys = [pl.when(pl.col("_by").is_not_null()).then(pl.format("run {} has planned them since", "_by"))]
         if self.newer:
             marked = marked.with_columns(_as_it_is=self._as_it_is(rows))
-            for other, inside in self.newer.items():
-                older = why.is_null() & inside & ~pl.col("_as_it_is")
-                why = pl.when(older).then(pl.lit(f"run {other} has read them later")).otherwise(why)
-        return marked.select(why).to_series()
+            whys += [
+                pl.when(inside & ~pl.col("_as_it_is")).then(pl.lit(f"run {other} has read them later"))
+                for other, inside in self.newer.items()
+            ]
+        return marked.select(pl.coalesce(whys)).to_series()
 
     def _as_it_is(self, rows: pl.DataFrame) -> pl.Series:
         """Tell for each row whether Amazon has it just so, for all that is known now."""

@@ -42,14 +42,18 @@ def hold(candidates: pl.DataFrame, trips: Sequence[Trip], adopted: Iterable[str]
 
     A guard on all stores spares the stores that are not adopted, where it judges what a first load brings.
     """
-    code = pl.col("hold")
+    known, stores = list(adopted), set(candidates["store_id"].unique())
+    # Side by side: an expression that held the one before it twice would double with each trip.
+    codes = [pl.when(pl.col("hold") != "").then("hold")]
     for trip in trips:
         here = pl.col("store_id") == trip.store
         if trip.store == EVERYWHERE:
             spared = trip.code in (Guard.NEW, Guard.REJECTED)
-            here = pl.col("store_id").is_in(list(adopted)) if spared else pl.lit(True)
-        code = pl.when((code == "") & here & _PART[Guard(trip.code)]).then(pl.lit(trip.code)).otherwise(code)
-    return candidates.with_columns(hold=code)
+            here = pl.col("store_id").is_in(known) if spared else pl.lit(True)
+        elif trip.store not in stores:
+            continue
+        codes.append(pl.when(here & _PART[Guard(trip.code)]).then(pl.lit(trip.code)))
+    return candidates.with_columns(hold=pl.coalesce(*codes, pl.lit("")))
 
 
 def release(candidates: pl.DataFrame, approved: pl.DataFrame) -> pl.DataFrame:
