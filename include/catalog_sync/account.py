@@ -60,8 +60,10 @@ def account(run: Run) -> dict[str, Any]:
 
 def _write(run: Run, dead: dict[str, Any] | None = None) -> dict[str, Any]:
     tasks = write_tasks(run, settled_outcomes(run))
+    gathered = journal.closed_books(run) or {**gather(run), "abandoned": dead or {}, "tasks": tasks}
+    # Looked for again: another try may have closed them while this one gathered, and knows more.
     closed = journal.closed_books(run)
-    made = closed or {**gather(run), "abandoned": dead or {}, "tasks": tasks}
+    made = closed or gathered
     for alarm in made["alarms"]:
         log.error("%s", alarm)
     if made["plan"].get("plan_number"):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from catalog_sync.errors import Superseded, shorten
+from catalog_sync.errors import CatalogSyncError, RetryLater, Superseded, shorten
 from catalog_sync.lease import Lease
 from catalog_sync.ledger import ConditionFailed, Item, LedgerTable, pack
 from catalog_sync.measures import GIVEN_UP, RESULT_DELAY, UPLOADS_ENDED
@@ -222,7 +222,7 @@ class Attempts:
             raise self._why_not(key, plan_number, failure) from None
         return Attempt.of(item)
 
-    def _why_not(self, key: AttemptKey, plan_number: int, failure: ConditionFailed) -> Superseded:
+    def _why_not(self, key: AttemptKey, plan_number: int, failure: ConditionFailed) -> CatalogSyncError:
         if failure.reasons[0]:
             holder = self.lease.read()
             return Superseded(
@@ -235,7 +235,8 @@ class Attempts:
                 f"sending of run {key.run_id} is halted: {shorten(run.get('halted_why', ''), 300)}; mend it, wait ten "
                 "minutes or start a new run"
             )
-        return Superseded(f"attempt {key.pointer} was begun by another process: this one sends nothing")
+        # A task that Airflow took for dead and its successor: whichever tries again sees what the other has sent.
+        return RetryLater(f"attempt {key.pointer} was begun by another process: what that does not send is sent then")
 
     def halt(self, run_id: str, why: str, until: float) -> None:
         """Stop every task of the run from sending until the time ``until``."""
@@ -334,15 +335,18 @@ class Attempts:
         self.ledger.update(attempt.key.pk, attempt.key.sk, {"polls": polls, "next_poll_at": next_at})
 
     def archived(self, attempt: Attempt, report_key: str, now: float) -> None:
-        """Record where the report lies now and forget its link."""
+        """Record where the report lies now and forget its link.
+
+        Nothing is recorded of an attempt that was given up meanwhile: once its end is known again so is its report.
+        """
         changes = {"report_key": report_key, "archived_at": now, "link": None, "link_at": None}
-        self.ledger.update(attempt.key.pk, attempt.key.sk, changes)
+        self.ledger.update(attempt.key.pk, attempt.key.sk, changes, "#state = :state", {"state": attempt.state.value})
 
     def link_failed(self, attempt: Attempt, why: str) -> None:
-        """Forget a link that does not work, so that the status API is asked for a fresh one."""
+        """Forget the attempt's link, which does not work, so that the status API is asked for a fresh one."""
         tries = int(attempt.item.get("link_tries", 0)) + 1
         changes = {"link": None, "link_at": None, "link_tries": tries, "link_error": shorten(why, 200)}
-        self.ledger.update(attempt.key.pk, attempt.key.sk, changes)
+        self.ledger.update(attempt.key.pk, attempt.key.sk, changes, "#link = :failed", {"failed": attempt.link})
 
     def give_up(self, attempt: Attempt, now: float) -> None:
         """Mark an attempt whose result did not come in time as UNKNOWN, unless it ended meanwhile."""

@@ -148,6 +148,10 @@ class Collector:
             held_back=self.held_back,
         )
 
+    def left(self) -> int:
+        """Return of how many uploads the end, the link or the report is missing now, whoever else archives, too."""
+        return sum(_is_open(attempt) or _waits(attempt) for attempt in self.awaited())
+
     def archive(self) -> dict[str, int]:
         """Archive every report that waits, of any run; a link that does not work is dropped and asked for anew."""
         with STAGE.timed(self.run.clock, stage="archive_reports"):

@@ -72,7 +72,7 @@ def _ended(run: Run, attempt: Attempt, batch: dict[str, Any], sent: slice, next_
     rows = _skus(run, attempt, batch) if is_archive(batch) else run.lake.get_frame(batch["rows_key"])[sent]
     # A refusal in the answer itself has no ingestion id; its attempt stands for one among the distinct refusals.
     ingestion_id = attempt.ingestion_id or f"request:{attempt.key.pointer}"
-    known = attempt.state in _WHOLE or bool(attempt.report_key)
+    known = attempt.state in _WHOLE or (attempt.state is State.DONE and bool(attempt.report_key))
     forgotten = attempt.sent_at + run.settings.results.horizon.total_seconds()
     over = known or run.clock.time() > forgotten
     frame = _judged(run, attempt, rows, is_archive(batch)).with_columns(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Counts = dict[str, Counter[str]]
+PLAN = "plan.json"
 #: Whether a row is sent as an item, and not archived.
 _UPLOADED = pl.col("action") != Action.ARCHIVED
 
@@ -50,7 +51,7 @@ def plan(run: Run, max_groups: int = sys.maxsize) -> dict[str, Any]:
         that each upload task carries; empty for a dry run), ``held`` (rows that guards hold) and ``dry_run``.
     :raises RetryLater: another run is sending and did not stop in time, or has taken over while this one was planning.
     """
-    made = run.lake.once(run.key("plan.json"), lambda: _make(run))
+    made = run.lake.once(run.key(PLAN), lambda: _make(run))
     run.lake.create(run.key("plan.md"), as_markdown(made).encode())
     counts = {key: made[key] for key in ("plan_number", "plan_hash", "rows", "batches", "dry_run")}
     counts["held"] = made["held"]["rows"]
@@ -85,7 +86,9 @@ def _make(run: Run) -> dict[str, Any]:
     prepared = [run.lake.get_json(run.key(f"prepare/{shard['name']}.json")) for shard in shards["shards"]]
     counts = _counts(shards, prepared)
     dry_run = run.options.dry_run
-    number = 0 if dry_run else take_turn(run)
+    number = 0 if dry_run else take_turn(run, run.key(PLAN))
+    if number is None:
+        return dict(run.lake.get_json(run.key(PLAN)))
     version = Tables(run.lake).version("acknowledged")
     keep = _Keeper(run, number, run.clock.time())
     others = planned_between(run, int(run.manifest["plan_number_before"]), number)
@@ -103,6 +106,7 @@ def _make(run: Run) -> dict[str, Any]:
     for manifest in [*prepared, *leaving.unread]:
         listed: list[pl.DataFrame] = []
         for candidates in leaving.joined(manifest):
+            keep.lease()  # what guards hold is written at once
             marked = _marked(guarding.apply(candidates, counts), blocked, newer)
             due, kept = _due(marked, counts)
             keep.lease()

@@ -93,7 +93,9 @@ def _key(run: Run, number: int) -> str:
 
 def _open(run: Run, number: int) -> dict[str, Any]:
     plan = run.plan
-    plan_number = take_turn(run, number)
+    plan_number = take_turn(run, _key(run, number), number)
+    if plan_number is None:
+        return dict(run.lake.get_json(_key(run, number)))
     made: dict[str, Any] = {"slice": number, "plan_number": plan_number, "opened_at": run.clock.time()}
     made |= {"batches": {}, "left": {}, "events": []}
     from catalog_sync.doubt import planned_between

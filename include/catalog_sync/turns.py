@@ -26,9 +26,11 @@ LEASE_PATIENCE = 900.0
 PAUSE, GONE = 10.0, 120.0
 
 
-def take_turn(run: Run, slice_number: int = 1) -> int:
+def take_turn(run: Run, key: str, slice_number: int = 1) -> int | None:
     """Wait until it is the run's turn, take the lease, and return the plan number that comes with it.
 
+    :param key: of what is to be made in this turn. When another try of the task has made it meanwhile there is nothing
+        left to do: nothing is taken, and ``None`` returned.
     :param slice_number: which slice of the run's plan it is for; plans of others leave room for the first only.
     :raises RetryLater: another run is sending, or waits with more right, and that did not end in time.
     """
@@ -37,6 +39,9 @@ def take_turn(run: Run, slice_number: int = 1) -> int:
     while True:
         try:
             line.check()
+            if run.lake.exists(key):
+                line.leave()
+                return None
             number = lease.take(run.run_id, run.clock.time())
             break
         except RetryLater as busy:

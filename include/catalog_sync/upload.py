@@ -10,7 +10,6 @@ import json
 import logging
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -124,8 +123,10 @@ def _mark_sent(run: Run, plan: dict[str, Any], number: int) -> None:
     counter = "batches_sent" if part == 1 else f"batches_sent_of_{part}"
     # In one transaction: botocore repeats a write whose answer was lost, and a mere ADD would then count twice.
     mark = LedgerTable.update_request(key, f"BATCH#{number:05d}", changes, "attribute_not_exists(#sent_at)")
-    with suppress(ConditionFailed):
+    try:
         run.ledger.transact([{"Update": mark}, {"Update": LedgerTable.add_request(key, "RUN", counter)}])
+    except ConditionFailed:
+        return  # an earlier try marked it, and perhaps a later slice is being sent by now
     sent = int((run.ledger.get(key, "RUN") or {}).get(counter, 0))
     if is_sent(plan, part, sent):
         Lease.of(run).release(plan["numbers"][part], run.run_id)
@@ -276,9 +277,11 @@ class _BatchSender:
         data = self.body(start, stop)
         attempt = self._begin(start, stop)
         key = attempt.key
-        # Beyond that another run may have taken the lease. The next attempt then asks for it again.
+        # Beyond that another run may have taken the lease, or the lease was given up after a repetition of this request
+        # and the rows are no longer in doubt. The next attempt then asks for the lease again.
+        held_for = min(LEASE_SECONDS, self.run.settings.results.give_up_after.total_seconds())
         send = self.api.archive if self.archives else self.api.upload
-        answer = send(data, attempt.sent_at + LEASE_SECONDS)
+        answer = send(data, attempt.sent_at + held_for)
         held_back = answer.verdict is Verdict.BREAKER_OPEN
         self.held_back += held_back
         self.requests += not held_back

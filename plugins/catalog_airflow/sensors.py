@@ -53,9 +53,11 @@ class CollectResultsSensor(BaseSensorOperator):
 
         self.log.info("Round over", **event)
         run = open_run(Kind(self.kind))
-        done = Collector(run).archive()
+        collector = Collector(run)
+        done = collector.archive()
         self.log.info("Archived", **done)
-        if event["finished"] or (event["open"] == 0 and not done["failed"]):
+        # Asked again: another run that archives, or an earlier try of this task, may have dropped a link meanwhile.
+        if event["finished"] or (event["open"] == 0 and not collector.left()):
             return {"open": event["open"], "held_back": event.get("held_back", False), **done}
         self._wait(run.run_id, run.settings.results.give_up_after)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,3 +95,33 @@ def test_the_task_raises_what_the_trigger_told(error: type[Exception]) -> None:
     event: dict[str, Any] = {"error": error.__name__, "message": "no queue"}
     with pytest.raises(error, match="no queue"):
         sensor.archive_round({}, event)
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_the_task_ends_when_nothing_is_left_whoever_archived(monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+    """Another run that archives the same report drops a link that fails; the task waits for the fresh one then."""
+    from airflow.sdk.exceptions import TaskDeferred
+
+    from catalog_airflow import sensors
+    from catalog_sync.run import Kind
+
+    class Archived:
+        def __init__(self, run: object) -> None: ...
+
+        def archive(self) -> dict[str, int]:
+            return {"archived": 0, "failed": 0}
+
+        def left(self) -> int:
+            return left
+
+    results = SimpleNamespace(give_up_after=timedelta(hours=4))
+    run = SimpleNamespace(run_id="run-1", settings=SimpleNamespace(results=results))
+    monkeypatch.setattr(sensors, "open_run", lambda kind: run)
+    monkeypatch.setattr("catalog_sync.collect.Collector", Archived)
+    sensor = sensors.CollectResultsSensor(task_id="collect_results", kind=Kind.NIGHT)
+    event = OVER.as_dict()
+    if left:
+        with pytest.raises(TaskDeferred):
+            sensor.archive_round({}, event)
+    else:
+        assert sensor.archive_round({}, event) == {"open": 0, "held_back": False, "archived": 0, "failed": 0}

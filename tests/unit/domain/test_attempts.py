@@ -104,7 +104,7 @@ def test_a_halted_run_sends_nothing_until_the_halt_ends(attempts: Attempts) -> N
 def test_two_processes_cannot_begin_the_same_attempt(attempts: Attempts) -> None:
     """The second one is told so and sends nothing."""
     begun(attempts)
-    with pytest.raises(Superseded, match="begun by another process"):
+    with pytest.raises(RetryLater, match="begun by another process"):
         begun(attempts)
 
 

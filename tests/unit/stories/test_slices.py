@@ -239,7 +239,7 @@ def stand(world: World, name: str, kind: Kind) -> Job:
     """Let a run wait in vain for its turn, so that it stands in the line."""
     job = world.job(name, kind)
     with pytest.raises(RetryLater):
-        take_turn(job.open())
+        take_turn(job.open(), "made")
     return job
 
 
@@ -254,18 +254,18 @@ def test_the_line_lets_nights_go_first_and_all_others_in_the_order_they_came(wor
         """One look of a run that waits, and it is not its turn."""
         meanwhile(world, lambda: (_ for _ in ()).throw(RetryLater("enough")))
         with pytest.raises(RetryLater, match="enough"):
-            take_turn(job.open())
+            take_turn(job.open(), "made")
 
     looks(first)
     looks(second)
     looks(first)
-    assert take_turn(night.open()) == 2
+    assert take_turn(night.open(), "made") == 2
     Lease.of(night.open()).release(2, "night")
     looks(second)
-    assert take_turn(first.open()) == 3
+    assert take_turn(first.open(), "made") == 3
     Lease.of(first.open()).release(3, "first")
     world.clock.sleep(GONE + 1)
-    assert take_turn(world.job("late", Kind.COMMAND).open()) == 4
+    assert take_turn(world.job("late", Kind.COMMAND).open(), "made") == 4
 
 
 def test_a_dry_run_stands_in_no_line(sliced: World) -> None:
