@@ -2,8 +2,8 @@
 
 They are files of the run, ``notices/<store>.json``, ``.md`` and ``.csv``, and messages through the channels of
 ``notify.stores``. A store in which nothing changed gets none. What a run settles late, of itself or of another run,
-after its notices were made, is told in a further part (``notices/<store>-2.md``): nothing is told twice, and nothing
-left out.
+after its notices were made, is told in a further part (``notices/part-2/<store>.md``): nothing is told twice, and
+nothing left out.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def _write(run: Run, part: int, at: float, store: str, lines: pl.DataFrame) -> d
         "made_at": iso(at),
         "of_runs": sorted(set(lines["run_id"]) - {run.run_id}),
     }
-    stem = run.key(f"notices/{run_name(store)}{f'-{part}' if part > 1 else ''}")
+    # A folder, since a store id may end in anything that a suffix could be.
+    stem = run.key(f"notices/{f'part-{part}/' if part > 1 else ''}{run_name(store)}")
     notice["files"] = {kind: f"{stem}.{kind}" for kind in ("md", "json", "csv")}
     run.lake.create(notice["files"]["csv"], people_csv(lines.drop("resolved_at")))
     run.lake.create(notice["files"]["md"], _as_markdown(run, notice, lines).encode())

@@ -175,8 +175,26 @@ def test_what_a_run_settles_after_its_notices_is_told_in_a_further_part(world: W
     made = told(world, "n1")
     assert outbox.subjects() == [f"Store {SEA}: 1 added"] * 2
     assert [lines(world, one)[0][1] for one in made.values()] == ["SKU-1", "SKU-2"]
-    assert made[f"{SEA}/2"]["files"]["md"].endswith("/SEA-001-2.md")
+    assert made[f"{SEA}/2"]["files"]["md"].endswith("/notices/part-2/SEA-001.md")
     assert (told(world, "n1"), outbox.subjects()) == (made, [])
+
+
+def test_a_further_part_has_no_file_of_another_store(world: World, outbox: Outbox) -> None:
+    """Part 2 of store SEA and part 1 of store SEA-2: each store reads its own text."""
+    world.retailer("SEA", "SEA-2")
+    world.changes |= {"stores": {"ids": ["SEA", "SEA-2"]}, "api": {"max_items": 1}}
+    world.faults({"fault": "late", "operation": "upload", "skip": 1}, late_by=5 * 3600)
+    world.write([row(1, store="SEA"), row(2, store="SEA"), row(3, store="SEA-2")])
+    job = world.job("n1")
+    job.send().collect().settle()
+    assert set(told(world, "n1")) == {"SEA/1", "SEA-2/1"}
+    world.wait(2)
+    job.collect().settle()
+    made = told(world, "n1")
+    assert {name: lines(world, one)[0][1] for name, one in made.items()} == {
+        "SEA/1": "SKU-1", "SEA-2/1": "SKU-3", "SEA/2": "SKU-2",
+    }  # fmt: skip
+    assert "SKU-2" in outbox.sent[-1].text
 
 
 def test_a_row_sent_again_as_it_was_is_no_change(world: World, outbox: Outbox) -> None:
