@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from moto.server import ThreadedMotoServer
 
 from catalog_sync.aws import Aws
 from catalog_sync.connections import Connection
-from catalog_sync.errors import BadInput
+from catalog_sync.errors import BadInput, Misconfigured
 from catalog_sync.settings import FileSourceSettings, SqlSourceSettings
 from catalog_sync.sources.base import FILE, ROW
 from catalog_sync.sources.file import FileSource
@@ -121,6 +122,9 @@ def aws() -> Iterator[Aws]:
     for name in ("merch/a.csv", "merch/b.csv", "merch/old/c.csv", "merch/d.txt"):
         client.put_object(Bucket="drop", Key=name, Body=f"sku\n{name}\n".encode())
     client.put_object(Bucket="drop", Key="big.csv", Body=b"sku\n" + b"%07d\n" * 500_000 % tuple(range(500_000)))
+    client.create_bucket(Bucket="odd")
+    for name in ("empty//x.csv", "dots/../x.csv", "dot/./x.csv", "fine/x.csv"):
+        client.put_object(Bucket="odd", Key=name, Body=b"sku\n1\n")
     yield account
     server.stop()
 
@@ -159,3 +163,20 @@ def test_no_object_is_an_error(aws, tmp_path, path) -> None:
     """Never an empty source."""
     with pytest.raises(BadInput, match="no file matches"):
         list(source(aws, path, tmp_path).batches())
+
+
+@pytest.mark.parametrize(
+    ("folder", "key"), [("empty", "empty//x.csv"), ("dots", "dots/../x.csv"), ("dot", "dot/./x.csv")]
+)
+def test_an_object_that_nothing_can_read_is_named(aws, tmp_path, folder, key) -> None:
+    """S3 takes such keys. A retry cannot help; a folder without one is read."""
+    with pytest.raises(BadInput, match=rf's3://odd/{folder}/\*\.csv: .*"{re.escape(key)}".*move or rename that object'):
+        list(source(aws, f"s3://odd/{folder}/*.csv", tmp_path).batches())
+    assert list(source(aws, "s3://odd/fine/*.csv", tmp_path).batches())
+
+
+@pytest.mark.parametrize("key", ["empty//x.csv", "dots/../x.csv", "dots/../*.csv"])
+def test_a_path_that_nothing_can_read_is_refused(aws, tmp_path, key) -> None:
+    """One's own mistake, most often a slash too many."""
+    with pytest.raises(Misconfigured, match=rf"path = 's3://odd/{re.escape(key)}': .* without empty parts"):
+        list(source(aws, f"s3://odd/{key}", tmp_path).batches())

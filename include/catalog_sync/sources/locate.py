@@ -36,8 +36,9 @@ def locate(path: str, base: Path, aws: Callable[[], Aws]) -> list[Found]:
 
     :param base: the folder that a relative local path is relative to.
     :param aws: the account for ``s3://`` paths, asked for only then.
-    :raises BadInput: no file matches.
-    :raises Misconfigured: the path holds a password, or the place cannot be listed with these permissions.
+    :raises BadInput: no file matches, or an object there has a key that cannot be read.
+    :raises Misconfigured: the path holds a password, is no key that can be read, or the place cannot be listed with
+        these permissions.
     :raises RetryLater: the place does not answer.
     """
     scheme = urlsplit(path).scheme
@@ -78,7 +79,13 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 def _s3(path: str, aws: Aws) -> list[Found]:
     import obstore
-    from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+    from obstore.exceptions import (
+        BaseError,
+        InvalidPathError,
+        NotFoundError,
+        PermissionDeniedError,
+        UnauthenticatedError,
+    )
 
     from catalog_sync.lake import s3_store
 
@@ -96,6 +103,16 @@ def _s3(path: str, aws: Aws) -> list[Found]:
             f"{shorten(path, 200)}: {type(error).__name__}: the connection's role may not read it (s3:ListBucket, "
             "s3:GetObject)"
         ) from None
+    except InvalidPathError as error:  # one such key spoils the whole listing
+        raise BadInput(
+            f"{shorten(path, 200)}: cannot be listed, since a key there has an empty part, '.', '..' or a control "
+            f"character: {_words(error)}; move or rename that object, or choose another folder; nothing was read"
+        ) from None
+    except ValueError as error:
+        raise Misconfigured(
+            f"path = {shorten(path, 200)!r}: {_words(error)}; write a key without empty parts, '.', '..' and control "
+            "characters"
+        ) from None
     except BaseError as error:
         raise RetryLater(f"{shorten(path, 200)}: cannot be listed now: {type(error).__name__}") from None
     return [
@@ -106,6 +123,11 @@ def _s3(path: str, aws: Aws) -> list[Found]:
         )
         for meta in metas
     ]
+
+
+def _words(error: Exception) -> str:
+    """Return obstore's words for a key that it cannot read, without what it adds for its own authors."""
+    return shorten(str(error).partition("\n\nDebug source")[0], 400)
 
 
 def _s3_matches(store: Any, pattern: str) -> list[Any]:
