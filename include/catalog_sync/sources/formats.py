@@ -17,6 +17,9 @@ _WHY = "__why"
 #: A workbook is a zip archive; one that unpacks to more than this is refused, since it is read as a whole. A sheet of a
 #: million rows and ten columns has about 300 MB.
 MAX_SHEETS = 1024 * 1024 * 1024
+#: A sheet has no more rows than this, its header included (Microsoft, "Excel specifications and limits"). Programs that
+#: write more cut the rest off and say nothing of it.
+SHEET_ROWS = 1_048_576
 
 
 def read_parquet(stream: Any, name: str, unreadable: list[Unreadable]) -> Iterator[pa.RecordBatch]:
@@ -88,6 +91,11 @@ def read_xlsx(stream: Any, name: str, sheet: str | None, unreadable: list[Unread
     rows = _sheet(stream, name, sheet)
     if not rows or not any(rows[0]):
         raise BadInput(f"{name}: is empty: not even a header; nothing was read")
+    if len(rows) >= SHEET_ROWS:
+        raise BadInput(
+            f"{name}: the sheet fills all {SHEET_ROWS:,} rows that a sheet can have, and what came after them was "
+            "probably cut off; write it as CSV or Parquet; nothing was read"
+        )
     header = [(place, str(cell).strip()) for place, cell in enumerate(rows[0]) if str(cell).strip()]
     names = [column for _, column in header]
     check_names(names, name)

@@ -178,6 +178,16 @@ def test_a_sheet_with_a_header_alone(read, make_xlsx) -> None:
     assert "gtin" in got.rows.columns
 
 
+def test_a_sheet_that_is_full_is_refused(read, make_xlsx, monkeypatch) -> None:
+    """Its writer had no room for more: what is missing would count as absent. The limit is lowered here."""
+    monkeypatch.setattr(formats, "SHEET_ROWS", 4)
+    assert len(read(make_xlsx([["sku"], ["1"], ["2"], [None]]), "x.xlsx").rows) == 2
+    with pytest.raises(
+        BadInput, match=r"x\.xlsx: .* all 4 rows that a sheet can have.*CSV or Parquet; nothing was read"
+    ):
+        read(make_xlsx([["sku"], ["1"], [None], ["3"]]), "x.xlsx")
+
+
 @pytest.mark.parametrize("name", ["x.xlsx", "x.parquet", "x.csv", "x.csv.gz", "x.jsonl"])
 def test_damaged_files_give_rows_or_an_error_of_ours(read, make_xlsx, name) -> None:
     """Whatever bytes are changed or cut off, nothing else comes out (a library's panic would end the worker)."""
