@@ -6,9 +6,11 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+#: No setting may be longer: a time that lies so far ahead can still be written as a date.
+LONGEST = timedelta(days=3650)
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -25,4 +27,10 @@ def parse_duration(value: object) -> object:
         raise ValueError("a duration of more than 999999999 days") from None
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+def _bounded(value: timedelta) -> timedelta:
+    if not timedelta() <= value <= LONGEST:
+        raise ValueError(f"a duration is at least 0s and at most {LONGEST.days}d")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_bounded)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import timedelta
 from typing import Any
 
 from rich import box
@@ -20,6 +21,8 @@ from catalog_sync.settings import Settings
 
 #: How long a silence lasts unless told otherwise.
 SILENCE = "8h"
+#: No silence lasts longer: a slip of the finger would hide an alert for good.
+LONGEST = timedelta(days=365)
 
 
 def add_to(commands: Any) -> None:
@@ -39,7 +42,7 @@ def run(args: argparse.Namespace, book: AlertBook, config: Settings, clock: Cloc
 
     :param who: the user, for the record of a silence.
     :returns: ``open`` and ``recent`` (alerts), ``silences``, and ``told``: a sentence on what was changed.
-    :raises BadInput: there is no such alert, or the length is none.
+    :raises BadInput: there is no such alert, or the length is none or more than ``LONGEST``.
     """
     told = ""
     if args.silence:
@@ -86,6 +89,8 @@ def _seconds(text: str) -> float:
         parsed: Any = parse_duration(text)
     except ValueError as error:
         raise BadInput(f"--for {shorten(text)!r}: {error}") from None
+    if parsed > LONGEST:
+        raise BadInput(f"--for {shorten(text)!r}: a silence lasts at most {LONGEST.days}d; nothing was silenced")
     return float(parsed.total_seconds())
 
 

@@ -71,6 +71,9 @@ def test_an_alert_is_silenced_for_a_while(book: AlertBook, clock: Any) -> None:
     [
         (("--silence", "STALE"), r"alert = 'STALE': none of NO_RUN"),
         (("--silence", "*", "--for", "soon"), r"--for 'soon': a duration is a number with a unit"),
+        (("--silence", "*", "--for", "366d"), r"--for '366d': .* at most 365d"),
+        (("--silence", "*", "--for", "9999999d"), r"--for '9999999d': .* at most 365d"),
+        (("--silence", "*", "--for", "99999999999d"), r"--for '99999999999d': .* more than"),
         (("--wake", "STALE"), r"alert = 'STALE': none of NO_RUN"),
     ],
 )
@@ -78,6 +81,7 @@ def test_a_mistake_is_named(book: AlertBook, clock: Any, words: tuple[str, ...],
     """Nothing is silenced by a misspelling."""
     with pytest.raises(BadInput, match=message):
         asked(book, clock, *words)
+    assert book.silences() == []
 
 
 def test_nothing_wrong_is_said(dynamodb: Any, clock: Any) -> None:
