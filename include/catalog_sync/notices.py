@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from catalog_sync.api.outcomes import MAX_ID, PROCESSING_STATES
+from catalog_sync.api.outcomes import MAX_ID, PROCESSING_STATES, report_link
 from catalog_sync.errors import BadInput, RetryLater, shorten
 from catalog_sync.web import is_loopback, is_secure
 
@@ -167,12 +167,10 @@ def _notice(document: Mapping[str, Any], envelope: Envelope | None) -> Notice:
         raise BadNotice(
             Why.UNKNOWN_STATE, f"processingStatus = {shorten(status)!r} of {shorten(ingestion_id)!r}: none of {known}"
         )
-    link = document.get("reportDownloadLink")
     return Notice(
         ingestion_id=ingestion_id,
         status=status,
-        # A link that no ledger could hold is none: the status API is asked for another.
-        report_link=link if isinstance(link, str) and link.isprintable() else "",
+        report_link=report_link(document),
         message_id=str((envelope or {}).get("MessageId") or ""),
         published_at=_seconds((envelope or {}).get("Timestamp")),
         envelope=envelope,

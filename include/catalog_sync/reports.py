@@ -22,6 +22,7 @@ from pydantic_core import from_json
 
 from catalog_sync.api.outcomes import link_is_dead
 from catalog_sync.clock import Clock, SystemClock
+from catalog_sync.contract.frames import short
 from catalog_sync.errors import RetryLater, shorten
 from catalog_sync.fields import KEY
 from catalog_sync.keyed import repeated
@@ -33,6 +34,8 @@ MAX_BYTES = 200 * 1024 * 1024
 MAX_DIGITS = 16
 #: Amazon's error texts are kept up to this many characters.
 MAX_MESSAGE = 300
+#: Its codes, too: whatever they are, a run's refusals by code are kept in one item of the ledger, at most 400 KB.
+MAX_CODE = 100
 
 ACKNOWLEDGED, REFUSED, UNKNOWN = "acknowledged", "refused", "unknown"
 #: Codes of our own, for rows whose end the report does not tell.
@@ -254,11 +257,14 @@ def _judged(report: Report) -> pl.DataFrame:
         .when(status == _FAILED)
         .then(pl.lit(REFUSED))
         .otherwise(pl.lit(UNKNOWN)),
-        code=pl.when((error != "") | (status == _SUCCESS))
-        .then(error)
-        .when(status != "")
-        .then(status)
-        .otherwise(pl.lit(NO_STATUS)),
+        code=short(
+            pl.when((error != "") | (status == _SUCCESS))
+            .then(error)
+            .when(status != "")
+            .then(status)
+            .otherwise(pl.lit(NO_STATUS)),
+            MAX_CODE,
+        ),
         message=pl.col("error_message").fill_null("").str.slice(0, MAX_MESSAGE),
     )
     if repeated(judged).is_empty():

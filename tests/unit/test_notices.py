@@ -84,7 +84,7 @@ def test_raw_delivery_is_understood() -> None:
 
 
 @pytest.mark.parametrize("status", ["INQUEUE", "INPROGRESS", "DONE", "CANCELLED", "FATAL"])
-@pytest.mark.parametrize("link", [None, "", 7, "absent"])
+@pytest.mark.parametrize("link", [None, "", 7, "absent", "https://s3/" + "x" * 10_000], ids=lambda link: str(link)[:12])
 def test_every_documented_state_may_come_without_a_link(status: str, link: object) -> None:
     """All five states are understood, and an absent, empty, null or senseless link is no link."""
     inner = {"ingestionId": "ing-1", "processingStatus": status, "new": {"deep": [1]}}

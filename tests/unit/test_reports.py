@@ -285,6 +285,13 @@ def test_each_item_status(status: Any, code: str | None, end: tuple[str, str]) -
     assert ends(outcomes(report([entry("A", status, code=code)]), sent("A")))["A"] == end
 
 
+@pytest.mark.parametrize(("status", "code"), [("FAILED", {"why": "x" * 4000}), ("y" * 4000, None)])
+def test_a_code_is_cut(status: str, code: Any) -> None:
+    """It may be anything, even a structure, and the ledger keeps a run's codes in one item of bounded size."""
+    (end,) = ends(outcomes(report([entry("A", status, code=code)]), sent("A"))).values()
+    assert (len(end[1]), end[1][-1]) == (100, "…")
+
+
 def test_unlisted_rows_succeeded_when_the_numbers_agree() -> None:
     """A report of failures alone acknowledges the rest, provided that its summary says the same."""
     read = report([entry("B", "FAILED", code="E1")], total=3, succeeded=2, failed=1)

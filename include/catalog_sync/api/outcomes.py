@@ -101,6 +101,8 @@ class Health(StrEnum):
 PROCESSING_STATES = frozenset({"INQUEUE", "INPROGRESS", "DONE", "CANCELLED", "FATAL"})
 #: An ingestion id is at most this long (``get_catalog_upload_status``).
 MAX_ID = 255
+#: A presigned link is some 2,000 characters long.
+MAX_LINK = 8192
 #: A ``Retry-After`` is honoured up to this many seconds; a busy task then gives way to a retry of the task.
 MAX_RETRY_AFTER = 60.0
 #: So much of the text that refuses an archive is searched for stores.
@@ -190,12 +192,11 @@ def classify_status(status: int, headers: Mapping[str, str], body: bytes, now: f
     if 200 <= status < 300:
         state = document.get("processingStatus") if document else None
         if isinstance(state, str) and state in PROCESSING_STATES:
-            link = document.get("reportDownloadLink") if document else None
             return StatusAnswer(
                 Verdict.ACCEPTED,
                 http_status=status,
                 processing_status=state,
-                report_link=link if isinstance(link, str) and link.isprintable() else "",
+                report_link=report_link(document or {}),
             )
         message = f"processingStatus = {shorten(state)!r} is none of {', '.join(sorted(PROCESSING_STATES))}"
         return StatusAnswer(Verdict.AMBIGUOUS, http_status=status, message=message)
@@ -232,6 +233,15 @@ def health(answer: Answer) -> Health:
         return Health.WELL
     lost = status < 300 and not isinstance(answer, StatusAnswer)
     return Health.SICK if lost or status >= 500 else Health.SILENT
+
+
+def report_link(document: Mapping[str, Any]) -> str:
+    """Return the link to the report in a status answer or a notice, a secret; empty where there is none.
+
+    A link that no ledger could hold is none: the status API is asked for another.
+    """
+    link = document.get("reportDownloadLink")
+    return link if isinstance(link, str) and len(link) <= MAX_LINK and link.isprintable() else ""
 
 
 def link_is_dead(status: int) -> bool:

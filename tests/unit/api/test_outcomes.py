@@ -104,7 +104,7 @@ def test_each_answer_to_a_status_call(status: int, body: bytes, verdict: Verdict
     assert answer.processing_status == ("DONE" if verdict is Verdict.ACCEPTED else "")
 
 
-@pytest.mark.parametrize("link", [None, "", 5])
+@pytest.mark.parametrize("link", [None, "", 5, "https://s3/" + "x" * 10_000], ids=lambda link: str(link)[:12])
 def test_a_state_may_come_without_a_link(link: object) -> None:
     """Before an ingestion ends its link may be empty, null or missing (U10)."""
     body = json.dumps({"processingStatus": "INQUEUE", "reportDownloadLink": link}).encode()
