@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 
 class Clock(Protocol):
@@ -38,3 +39,15 @@ def utc(seconds: float) -> datetime:
 def iso(seconds: float) -> str:
     """Return ``seconds`` since the epoch as ``2026-11-20T02:30:00.123Z``."""
     return utc(seconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parsed(text: str, timezone: str) -> datetime:
+    """Return the aware UTC datetime of ISO text; without an offset it is a time in ``timezone``.
+
+    :raises ValueError: it is no time, or none that UTC has a date for.
+    """
+    told = datetime.fromisoformat(text)
+    try:
+        return (told if told.tzinfo else told.replace(tzinfo=ZoneInfo(timezone))).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time beyond the years 1 to 9999 in UTC") from None

@@ -8,14 +8,12 @@ person has approved that.
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from catalog_sync import journal
-from catalog_sync.clock import iso, utc
+from catalog_sync.clock import iso, parsed, utc
 from catalog_sync.errors import BadInput, shorten
 from catalog_sync.extract import StoreWriter
 from catalog_sync.fields import ADDITIONAL, ADDITIONAL_TEXT, TARGETS, TEXT_FIELDS
@@ -79,13 +77,12 @@ def _version(run: Run, tables: Tables) -> tuple[int, str]:
                 _kept(run, to, float(made["accounted_at"]))
                 return int(version), f"what Amazon had after run {other.run_id}"
     try:
-        time = datetime.fromisoformat(to)
+        # Without an offset it is the retailer's own time.
+        at = parsed(to, run.settings.schedule.timezone).timestamp()
     except ValueError:
         raise BadInput(
             f"to = {shorten(to)!r}: is neither a run that has books nor a time such as 2026-11-27T18:00"
         ) from None
-    zone = ZoneInfo(run.settings.schedule.timezone)  # without an offset it is the retailer's own time
-    at = (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC).timestamp()
     if at > run.clock.time():
         raise BadInput(f"to = {shorten(to)!r}: lies in the future")
     _kept(run, to, at)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from catalog_sync.clock import parsed
 from catalog_sync.diff import Action
 from catalog_sync.errors import BadInput, shorten
 from catalog_sync.fields import KEY
@@ -172,11 +172,9 @@ def _time(run: Run) -> datetime | None:
         return None
     where = f"changed_since = {shorten(text)!r}"
     try:
-        time = datetime.fromisoformat(text)
+        time = parsed(text, run.settings.schedule.timezone)  # without an offset it is the retailer's own time
     except ValueError:
         raise BadInput(f"{where}: is no time such as 2026-11-27T18:00 or 2026-11-27T18:00+01:00") from None
-    # Without an offset it is the retailer's own time.
-    time = (time if time.tzinfo else time.replace(tzinfo=ZoneInfo(run.settings.schedule.timezone))).astimezone(UTC)
     if time.timestamp() > run.clock.time():
         raise BadInput(f"{where}: lies in the future")
     if not run.options.resend:

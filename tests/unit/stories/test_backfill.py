@@ -126,6 +126,17 @@ def test_a_time_that_chooses_nothing_is_refused(loaded: World, text: str, resend
         backfill(loaded, "b", changed_since=text, resend=resend)
 
 
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [("0001-01-01", "Asia/Tokyo"), ("9999-12-31T23:59", "America/Los_Angeles"), ("0001-01-01T00:00+14:00", "UTC")],
+)
+def test_a_time_beyond_the_calendar_is_refused(loaded: World, text: str, zone: str) -> None:
+    """It can be written in the retailer's zone, and not in UTC."""
+    loaded.changes["schedule"] = {"timezone": zone}
+    with pytest.raises(BadInput, match="is no time"):
+        backfill(loaded, "b", changed_since=text, resend=True)
+
+
 def test_a_time_without_an_offset_is_the_retailers(loaded: World) -> None:
     """Whoever fills in the form looks at the clock on the wall."""
     loaded.changes["schedule"] = {"timezone": "Asia/Tokyo"}

@@ -116,6 +116,8 @@ def test_a_store_that_is_closed_since_is_told(world: World) -> None:
         ("2001-01-01", "rollback.within"),
         ("2999-01-01T00:00Z", "lies in the future"),
         ("", "neither a run"),
+        ("9999-12-31T23:59-08:00", "neither a run that has books nor a time"),
+        ("0001-01-01T00:00+09:00", "neither a run that has books nor a time"),
     ],
 )
 def test_where_nobody_can_go_back_to_is_an_error(world: World, to: str, why: str) -> None:
