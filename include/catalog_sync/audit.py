@@ -41,6 +41,10 @@ class What(StrEnum):
     NOT_ANSWERED = "not answered"
 
 
+#: What becomes of the question about what a run holds. The last one counts, so that each may be recorded again.
+ANSWERS = (What.APPROVED, What.REJECTED, What.NOT_ANSWERED)
+
+
 @dataclass(frozen=True)
 class Entry:
     """One entry. ``who``: a user's name, or in brackets the kind of a run that nobody started; ``before``: a hash."""
@@ -70,6 +74,8 @@ class Verdict:
 def record(run: Run, what: What, details: Mapping[str, Any], who: str = "") -> Entry:
     """Append an entry; one that says the same of the same run is there already, and is returned.
 
+    Of answers that is only the last one: who approves again after a rejection says something new.
+
     :param details: counts, hashes and reasons, of at most 500 characters each.
     :param who: a user's name; by default whoever started the run.
     :raises RetryLater: others kept appending.
@@ -80,7 +86,7 @@ def record(run: Run, what: What, details: Mapping[str, Any], who: str = "") -> E
     number, before = _end(run.lake, int((run.ledger.get(trail, "LAST") or {}).get("number", 0)))
     # A task that is tried again records nothing twice: its entry is at this number or after it.
     run.ledger.put_new({"pk": trail, "sk": f"{run.run_id}#{what.value}", "number": number})
-    if found := find(run, what):
+    if found := _standing(run, what):
         return found
     for _ in range(_TRIES):
         entry = Entry(number, iso(run.clock.time()), by, what.value, run.run_id, clean, before)
@@ -88,17 +94,23 @@ def record(run: Run, what: What, details: Mapping[str, Any], who: str = "") -> E
             run.ledger.update(trail, "LAST", {"number": number})
             return entry
         # By another, or by ourselves: an object store repeats a write whose answer was lost.
-        if found := find(run, what):
+        if found := _standing(run, what):
             return found
         number, before = _end(run.lake, number)
     raise RetryLater("audit: others kept appending; try again", after=10)
 
 
 def find(run: Run, what: What) -> Entry | None:
-    """Return the entry of that kind about the run, if there is one."""
+    """Return the first entry of that kind about the run, if there is one."""
     known = run.ledger.get(f"AUDIT#{run.settings.retailer}", f"{run.run_id}#{what.value}")
     trail = _from(run.lake, int(known["number"])) if known else ()
     return next((entry for entry, _ in trail if (entry.run_id, entry.what) == (run.run_id, what.value)), None)
+
+
+def last_answer(run: Run, first: Entry) -> Entry:
+    """Return the last of the ``ANSWERS`` about what the run holds; ``first`` is one of them."""
+    answers = (one for one in after(run.lake, first) if one.run_id == run.run_id and one.what in ANSWERS)
+    return max(answers, key=lambda one: one.number, default=first)
 
 
 def after(lake: Lake, entry: Entry) -> Iterator[Entry]:
@@ -136,6 +148,15 @@ def verify(run: Run) -> Verdict:
     if known > last:
         problems.append(f"{_span(last + 1, known)} missing")
     return Verdict(len(numbers), before, problems)
+
+
+def _standing(run: Run, what: What) -> Entry | None:
+    """Return the entry that says this of the run already."""
+    found = find(run, what)
+    if found is None or what not in ANSWERS:
+        return found
+    last = last_answer(run, found)
+    return last if last.what == what else None
 
 
 def _span(first: int, last: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from catalog_sync.audit import What, after, find, record
+from catalog_sync.audit import What, after, find, last_answer, record
 from catalog_sync.errors import BadInput, shorten
 from catalog_sync.plan_summary import as_markdown
 
@@ -67,17 +67,25 @@ def reject(run: Run, who: str, reason: str) -> str:
 def require_approval(run: Run, by: str) -> None:
     """Raise unless the audit trail has the approval of the held set of ``run``, for the run ``by`` to send.
 
+    The last answer counts: a rejection, or a question asked once more and not answered, withdraws the approval.
     One approval is worth one release: months later the same rows may be due again for another reason.
 
-    :raises BadInput: nobody has approved it, or another run has sent rows of it.
+    :raises BadInput: nobody has approved it, the approval was withdrawn, or another run has sent rows of it.
     """
     entry = find(run, What.APPROVED)
     if entry is None or entry.details.get("hash") != run.plan["held"]["hash"]:
         raise BadInput(
             f"release = {run.run_id!r}: nobody has approved what this run holds; answer in release_held_changes"
         )
+    answer = last_answer(run, entry)
+    if answer.what != What.APPROVED:
+        ended = f"{answer.what} by {answer.who}" if answer.what == What.REJECTED else answer.what
+        raise BadInput(
+            f"release = {run.run_id!r}: approved by {entry.who}, and then {ended} at {answer.at}: nothing is sent. The "
+            "next night asks anew; to release it all the same, clear 'approve' in release_held_changes, then this plan"
+        )
     for later in after(run.lake, entry):
-        released = later.what == What.UPLOAD and later.details.get("release_of") == run.run_id
+        released = later.what in (What.UPLOAD, What.ARCHIVE) and later.details.get("release_of") == run.run_id
         if released and later.run_id != by:
             raise BadInput(
                 f"release = {run.run_id!r}: run {later.run_id} has sent these rows at {later.at}; what is held since "

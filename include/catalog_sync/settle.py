@@ -46,7 +46,8 @@ def settle(run: Run) -> dict[str, Any]:
 
     :returns: ``settled`` and ``booked_unknown`` (attempts), ``late`` (attempts of other runs), ``outcomes`` (rows by
         outcome), and ``follow_up``: whether a run from a fresh extract should follow, because an upload of this run
-        ended FATAL or CANCELLED and the limit of two is not reached.
+        ended FATAL or CANCELLED and the limit of two is not reached. A release has none: its approval is used up, and
+        the next night holds anew what is left.
     """
     announce(run)
     now = run.clock.time()
@@ -90,7 +91,7 @@ def settle(run: Run) -> dict[str, Any]:
         "late": late,
         "outcomes": dict(totals),
         "broken": broken,
-        "follow_up": bool(broken) and run.options.follow_up < MAX_FOLLOW_UPS,
+        "follow_up": bool(broken) and not run.options.release and run.options.follow_up < MAX_FOLLOW_UPS,
     }
 
 

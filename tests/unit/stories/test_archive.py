@@ -16,7 +16,7 @@ from tests.unit.stories.world import Row, World, counts, row
 from catalog_sync import journal, parallel, tables
 from catalog_sync.audit import entries
 from catalog_sync.books import remarks
-from catalog_sync.errors import Misconfigured
+from catalog_sync.errors import BadInput, Misconfigured
 from catalog_sync.lake import Lake
 from catalog_sync.plan_summary import as_markdown
 from catalog_sync.release import approve, question
@@ -317,6 +317,8 @@ def test_a_guard_holds_too_many_archives_and_a_release_sends_them(world: World) 
     assert asked(world) == [["SKU-0", "SKU-2"]]
     assert {sku for _, sku in world.catalog()} == {"SKU-1", "SKU-3", "SKU-4", "SKU-5"}
     assert Tables(lake(world)).read("held", STORES).is_empty()
+    with pytest.raises(BadInput, match="run release has sent these rows at"):  # archives use an approval up, too
+        world.job("again", kind=Kind.BACKFILL, release="third").send(rows)
 
 
 def test_a_release_in_slices_leaves_out_what_came_back_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

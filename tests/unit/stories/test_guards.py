@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from tests.unit.stories.world import Row, World, counts, row
 
+from catalog_sync.audit import entries
 from catalog_sync.books import remarks
 from catalog_sync.errors import BadInput
 from catalog_sync.lake import Lake
@@ -313,6 +314,38 @@ def test_an_approval_is_worth_one_release(world: World) -> None:
     with pytest.raises(BadInput, match="run release has sent these rows at"):
         world.job("again", release="wrong").whole()
     assert world.job("release", release="wrong").whole()["total"]["acknowledged"] == 10  # a cleared task
+
+
+@pytest.mark.parametrize(("who", "withdrawn"), [("bob", "rejected by bob"), ("", "not answered")])
+def test_the_last_answer_about_what_a_run_holds_counts(world: World, who: str, withdrawn: str) -> None:
+    """An approval by mistake is withdrawn while the release waits; a later one counts again, with its own entry."""
+    world.night("wrong", priced(ROWS, 100))
+    wrong = world.job("wrong").open()
+    digits = question(wrong)["hash"][:12]
+    for _ in range(2):  # a task that is tried again records nothing twice
+        approve(wrong, digits, "ann", "a mistake")
+    release = world.job("release", release="wrong").read()
+    for _ in range(2):
+        assert reject(wrong, who, "").startswith(withdrawn)
+    with pytest.raises(BadInput, match=f"approved by ann, and then {withdrawn} at .*: nothing is sent"):
+        release.plan()
+    for _ in range(2):
+        approve(wrong, digits, "carl", "right after all")
+    told = [(one.who, one.what) for one in entries(wrong.lake) if one.run_id == "wrong" and one.what != "held"]
+    assert told == [("ann", "approved"), (who or "(nobody)", withdrawn.removesuffix(" by bob")), ("carl", "approved")]
+    release.plan()
+    release.upload()
+    assert counts(release.end())["acknowledged"] == 10
+
+
+def test_a_release_that_fails_at_amazon_has_no_follow_up(world: World) -> None:
+    """It could send nothing, the approval being used up; the next night asks anew."""
+    world.night("wrong", priced(ROWS, 100))
+    wrong = world.job("wrong").open()
+    approve(wrong, question(wrong)["hash"][:12], "ann", "")
+    world.faults("fatal")
+    settled = world.job("release", release="wrong").send().collect().settle()
+    assert (settled["broken"], settled["follow_up"]) == (["00001-0001"], False)
 
 
 def test_a_plan_of_a_hundred_stores_shows_the_ones_that_matter(world: World) -> None:
