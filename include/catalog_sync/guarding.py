@@ -110,7 +110,8 @@ class Guarding:
             released = held.release(made, approved)
             _count_left_out(made, released, counts)
             if not self.run.options.dry_run:  # what is released stays held until it is settled
-                held.forget(self.run, without(approved, released, held.IDENTITY), stores)
+                mine = approved.filter(~self.elsewhere)
+                held.forget(self.run, without(mine, released, held.IDENTITY), stores)
             made = released
         self._keep(held.guarded(made.filter(~self.elsewhere)), stores)
         return made

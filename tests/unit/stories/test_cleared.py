@@ -263,6 +263,20 @@ def test_a_plan_made_late_holds_nothing_and_forgets_nothing_that_is_held(world: 
     assert counts(dead.end()) == {"read": 4, "in_doubt": 4}
 
 
+def test_a_release_planned_late_forgets_nothing_that_a_later_night_holds(world: World) -> None:
+    """What it has read is another change; the night has read since that it is the approved one once more."""
+    world.changes |= {"guards": {"store": {"changed": {"percent": 20, "min_rows": 1}}}}
+    world.night("n1", rows("C"))
+    run = world.job("n1").open()
+    approve(run, question(run)["hash"], "ann", "")
+    release = world.job("release", Kind.BACKFILL, release="n1").read(rows("A", "B", (3,)))
+    world.wait(1)
+    assert world.night("n2", rows("C"))["held"]["rows"] == 4
+    before = held(world)
+    release.plan()
+    assert held(world).equals(before)
+
+
 # --- what people and monitors are told
 
 
