@@ -16,6 +16,7 @@ from catalog_sync import notify, overview, settle, slices
 from catalog_sync.alerts.evaluate import run_failed, run_late, run_succeeded
 from catalog_sync.alerts.heartbeat import beat
 from catalog_sync.attempts import Attempt
+from catalog_sync.errors import Superseded
 from catalog_sync.lake import Lake
 from catalog_sync.release import approve, question
 from catalog_sync.run import Kind, Run
@@ -275,6 +276,29 @@ def test_a_release_planned_late_forgets_nothing_that_a_later_night_holds(world: 
     before = held(world)
     release.plan()
     assert held(world).equals(before)
+
+
+def test_the_books_of_a_plan_that_was_outrun_say_which_run_sends_what_is_left(world: World) -> None:
+    """Clearing sends nothing any more. A small run carries nothing of a night, and a night not all of a backfill."""
+    assert any("Clear the upload tasks then" in told for told in meets(world, *["forbidden"] * 9)["problems"])
+    world.wait(1)
+    world.faults(*["forbidden"] * 9)
+    assert world.job("part", Kind.BACKFILL, skus=("SKU-0",)).whole()["state"] == "incomplete"
+    world.faults()
+    with pytest.raises(Superseded):
+        world.job("n1").upload()
+    night = " ".join(world.job("n1").account()["problems"])
+    assert "run part has made plan 3 since, so that clearing upload sends nothing of plan 2 any more" in night
+    assert "start nightly_catalog_sync by hand for what is left, or wait for the next night" in night
+    assert ("sending was halted" in night, "Clear the upload tasks" in night) == (True, False)
+    world.wait(1)
+    world.night("n2")
+    assert "run n2 has read everything since, and carries what is left" in " ".join(
+        world.job("n1").account()["problems"]
+    )
+    assert "start it again for what is left" in " ".join(
+        world.job("part", Kind.BACKFILL, skus=("SKU-0",)).account()["problems"]
+    )
 
 
 # --- what people and monitors are told
