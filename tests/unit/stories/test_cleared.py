@@ -190,6 +190,17 @@ def test_a_cleared_run_that_dies_once_more_gets_its_books_from_the_next_night(wo
     assert (books["abandoned"]["n1"]["state"], books["abandoned"]["n1"]["total"]["acknowledged"]) == ("complete", 2)
 
 
+def test_what_a_run_settles_after_its_books_is_booked_though_nobody_clears_its_account(world: World) -> None:
+    """``settle`` alone was cleared: the first run a day later makes the books anew, once (I6)."""
+    assert counts(meets(world, {"fault": "late"}))["unknown"] == 1
+    world.wait(8)
+    world.job("n1").collect().settle()
+    world.wait(48)
+    books = world.night("n2")
+    assert (books["abandoned"]["n1"]["state"], books["abandoned"]["n1"]["total"]["acknowledged"]) == ("complete", 2)
+    assert world.night("n3")["abandoned"] == {}
+
+
 def test_a_run_whose_books_are_complete_settles_nothing_of_others(world: World) -> None:
     """It could not book it any more; the hourly run does (I6)."""
     assert meets(world, {"fault": "late"})["state"] == "incomplete"

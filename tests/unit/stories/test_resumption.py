@@ -124,3 +124,12 @@ def test_a_run_that_died_without_books_gets_them_from_the_first_run_a_day_later(
     ]
     assert world.job("dead").account()["total"] == books["abandoned"]["dead"]["total"]
     assert world.night("last")["abandoned"] == {}
+
+
+def test_a_run_that_died_before_everything_was_paused_gets_its_books_all_the_same(world: World) -> None:
+    """However long nobody looked, and once."""
+    world.night("before", [row(n, "B") for n in range(4)])
+    world.job("dead").send([row(n) for n in range(4)]).collect().settle()
+    world.wait(9 * 24)
+    assert world.night("later")["abandoned"]["dead"]["total"]["acknowledged"] == 4
+    assert world.night("last")["abandoned"] == {}
