@@ -47,11 +47,11 @@ def take(run: Run, books: dict[str, Any]) -> None:
     for source in (one.name for one in run.settings.sources):
         if not run.lake.exists(run.key(f"extract/{source}.json")):  # it was configured after this run
             continue
-        later = float((run.ledger.get(_sources(run), source) or {}).get("began", 0)) > began
-        if not later and (source not in judged or run.options.release):
+        if source not in judged or run.options.release:
             rows = run.lake.get_json(run.key(f"extract/{source}.json"))["read"]
-            measure = {"rows": rows, "run_id": run.run_id, "at": now, "began": run.manifest["started_at"]}
-            run.ledger.update(_sources(run), source, measure)
+            measure = {"rows": rows, "run_id": run.run_id, "at": now, "began": began}
+            newest = "attribute_not_exists(#began) OR #began <= :began"
+            run.ledger.update(_sources(run), source, measure, newest, {"began": began})
 
 
 def _stores(run: Run) -> str:

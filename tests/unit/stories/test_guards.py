@@ -11,9 +11,11 @@ import pytest
 from tests.unit.stories.world import Row, World, counts, row
 
 from catalog_sync.audit import entries
+from catalog_sync.baseline import last_rows
 from catalog_sync.books import remarks
 from catalog_sync.errors import BadInput
 from catalog_sync.lake import Lake
+from catalog_sync.ledger import LedgerTable
 from catalog_sync.plan_summary import as_markdown
 from catalog_sync.release import approve, question, reject
 from catalog_sync.run import Kind
@@ -148,6 +150,28 @@ def test_a_run_that_is_cleared_later_is_no_measure_of_sources_any_more(world: Wo
     assert world.job("accept", Kind.BACKFILL, accept_sources=True).whole()["guards"] == []
     world.job("first").account()
     assert codes(world.night("after")) == set()
+
+
+def test_of_two_runs_that_are_accounted_at_once_the_later_one_is_the_measure(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backfill that began after the night is done between the night's look at the measure and its own word."""
+    night = world.job("night").send(ROWS[:18])
+    night.collect().settle()
+    world.clock.sleep(60)
+    later = world.job("later", Kind.BACKFILL).send([*ROWS, row(10), row(11)])
+    later.collect().settle()
+    update = LedgerTable.update
+
+    def overtaken(ledger: LedgerTable, pk: str, *rest: Any) -> bool:
+        if pk.startswith("SOURCES#"):
+            monkeypatch.setattr(LedgerTable, "update", update)
+            later.account()
+        return update(ledger, pk, *rest)
+
+    monkeypatch.setattr(LedgerTable, "update", overtaken)
+    assert night.account()["state"] == "complete"
+    assert last_rows(night.open(), "erp") == 22
 
 
 def test_rows_that_fall_back_to_another_source_are_held(world: World) -> None:
