@@ -227,7 +227,7 @@ class Attempts:
             holder = self.lease.read()
             return Superseded(
                 f"run {key.run_id} holds plan {plan_number}, but run {holder.owner} has made plan {holder.token} "
-                "since: nothing is sent; what is still due is derived anew by the next run"
+                "since: nothing is sent; what is still due is derived anew by the next run about the whole catalog"
             )
         if failure.reasons[1]:
             run = self.ledger.get(key.pk, "RUN") or {}

@@ -14,6 +14,7 @@ Keys (``pk`` / ``sk``), every decision a strongly consistent read of a primary k
     RUN#<run>             / ATTEMPT#<n>#<attempt>   one request to Amazon for a range of the batch's items
     RUN#<run>             / NOTICE#<name>#<channel> a message that goes out once (see ``notify``)
     NOTICES#<retailer>    / SOURCE#<name>           with which run's faults of the source the next run compares its own
+    BOOKED#<retailer>     / PLANS                   before when no plan lacks its books (see ``abandoned``)
     PROBE#<retailer>      / <token>                 what the probe writes, reads and deletes
     OPEN#<retailer>       / <run>#<n>#<attempt>     pointer to an attempt that is not settled
     INGESTION#<id>        / ATTEMPT                 ingestion id → attempt

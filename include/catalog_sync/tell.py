@@ -10,8 +10,9 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from catalog_sync.abandoned import abandoned
 from catalog_sync.clock import iso
-from catalog_sync.errors import BadInput
+from catalog_sync.errors import BadInput, CatalogSyncError
 from catalog_sync.notify import send_once
 from catalog_sync.source_notices import make_source_notices, source_messages
 from catalog_sync.store_notices import make_store_notices, store_messages
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def tell(run: Run) -> dict[str, Any]:
-    """Make the run's notices and send them.
+    """Make the run's notices and send them, and those to stores of runs that died, whose books this run is to make.
 
     :returns: how many ``stores`` have something to be told, how many ``sources`` were read, and how many messages were
         ``sent`` now. Nothing is sent of a run that is older than ``ledger.keep``: nobody knows any more whether it was.
@@ -32,14 +33,24 @@ def tell(run: Run) -> dict[str, Any]:
     if run.forgotten:
         log.warning("Run %s is older than ledger.keep: its notices are not sent again", run.run_id)
         return {"stores": 0, "sources": 0, "sent": 0}
-    stores = make_store_notices(run)
-    for name, message in store_messages(run, stores):
-        sent.update(send_once(run, run.settings.notify.stores, message, name))
+    for run_id in abandoned(run):
+        try:
+            _tell_stores(run.of(run_id), sent)
+        except CatalogSyncError as error:  # what is wrong with another run must not cost this one its notices
+            log.error("The stores cannot be told of run %s, which died: %s", run_id, error)
+    stores = _tell_stores(run, sent)
     sources = make_source_notices(run)
     for name, message in source_messages(run, sources):
         sent.update(send_once(run, run.settings.notify.sources, message, name))
     log.info("Notices: %s stores, %s sources; sent now: %s", len(stores), len(sources), dict(sent) or "nothing")
     return {"stores": len(stores), "sources": len(sources), "sent": sent.total()}
+
+
+def _tell_stores(run: Run, sent: Counter[str]) -> list[dict[str, Any]]:
+    stores = make_store_notices(run)
+    for name, message in store_messages(run, stores):
+        sent.update(send_once(run, run.settings.notify.stores, message, name))
+    return stores
 
 
 def read_notices(run: Run, about: str = "") -> dict[str, list[dict[str, Any]]]:

@@ -162,6 +162,21 @@ def test_what_is_settled_late_is_told_by_the_run_that_settles_it(world: World, o
     assert (told(world, "first"), outbox.subjects()) == ({}, [])
 
 
+def test_what_a_run_that_died_had_sent_is_told_by_the_run_that_makes_its_books(world: World, outbox: Outbox) -> None:
+    """Another run settled it, not as late, while it might still have gone on; the first run a day later tells, once."""
+    world.job("dead").send([row(1)])
+    world.wait(2)
+    assert (night(world, "soon"), outbox.subjects()) == ({}, [])
+    world.wait(30)
+    job = world.job("later")
+    job.send().collect().settle()
+    for _ in range(2):
+        assert told(world, "later") == {}
+    assert outbox.subjects() == [f"Store {SEA}: 1 added"]
+    assert job.account()["abandoned"]["dead"]["state"] == "complete"
+    assert (list(told(world, "dead")), told(world, "later"), outbox.subjects()) == ([f"{SEA}/1"], {}, [])
+
+
 def test_what_a_run_settles_after_its_notices_is_told_in_a_further_part(world: World, outbox: Outbox) -> None:
     """One of two batches had no result in time; the run, cleared later, tells of that batch and of no other."""
     world.changes["api"] = {"max_items": 1}
