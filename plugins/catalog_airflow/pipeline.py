@@ -24,7 +24,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from catalog_airflow.assets import CATALOG, CATALOG_SYNCED
 from catalog_airflow.connections import AirflowConnections
-from catalog_airflow.context import label, open_named, open_run
+from catalog_airflow.context import conf_of, label, open_named, open_run
 from catalog_airflow.listeners import SUMMARY
 from catalog_airflow.operators import AskForRelease, StartFollowUp
 from catalog_airflow.sensors import CollectResultsSensor
@@ -204,6 +204,7 @@ def probe() -> dict[str, Any]:
     from catalog_sync.probe import probe as stage
 
     context: Any = get_current_context()
+    conf_of(context)
     by = str(getattr(context["dag_run"], "triggering_user_name", "") or "")
     checks = stage(open_named("probe", Options(by=by)), None if context["params"]["canary"] else False)
     log.info("What the probe found\n\n%s\n", as_markdown(checks))
@@ -221,6 +222,7 @@ def redrive() -> dict[str, Any]:
     from catalog_sync.dead_letters import redrive as stage
 
     context: Any = get_current_context()
+    conf_of(context)
     form, config, connections = context["params"], settings.load(), AirflowConnections()
     made = stage(
         config,

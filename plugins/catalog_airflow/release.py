@@ -16,7 +16,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Param, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from catalog_airflow.context import open_named
+from catalog_airflow.context import conf_of, open_named
 from catalog_airflow.listeners import SUMMARY
 from catalog_airflow.operators import StartRun
 from catalog_sync.errors import CatalogSyncError
@@ -97,6 +97,7 @@ def show_held() -> dict[str, Any]:
     from catalog_sync.release import question
 
     context: Any = get_current_context()
+    conf_of(context)
     made = question(_run(context))
     if not made["rows"]:
         context["ti"].xcom_push(NOTHING, True)

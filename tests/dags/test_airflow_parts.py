@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk.definitions.retry_policy import RetryAction
 
 from catalog_airflow.connections import AirflowConnections
-from catalog_airflow.context import name_of, options_of
+from catalog_airflow.context import conf_of, name_of, options_of
 from catalog_airflow.pipeline import summary_of
 from catalog_airflow.retry import ByRecovery
 from catalog_sync import errors
@@ -134,8 +135,82 @@ def test_the_form_becomes_the_runs_options() -> None:
 def test_a_backfill_of_everything_must_be_meant() -> None:
     """Two empty lists are refused unless 'everything' is ticked."""
     with pytest.raises(errors.BadInput, match="everything"):
-        options_of(Kind.BACKFILL, {"stores": [], "skus": [" "]}, None)
+        options_of(Kind.BACKFILL, {"stores": [], "skus": None}, None)
     assert options_of(Kind.BACKFILL, {"everything": True}, None).stores == ()
+
+
+@pytest.mark.parametrize(
+    ("form", "rule"),
+    [
+        ({"resend": "false"}, "resend = 'false': must be true or false"),
+        ({"dry_run": None}, "dry_run = None: must be true or false"),
+        ({"dry_run": 0}, "dry_run = 0: must be true or false"),
+        ({"everything": "no"}, "everything = 'no': must be true or false"),
+        ({"skus": "ABC"}, "skus = 'ABC': must be a list of texts"),
+        ({"skus": [7]}, r"skus = \[7\]: must be a list of texts"),
+        ({"stores": {"SEA-001": 1}}, "stores = .*: must be a list of texts"),
+        ({"stores": [" "]}, r"stores = \[' '\]: holds nothing but blanks"),
+        ({"skus_file": ["a"]}, r"skus_file = \['a'\]: must be a text"),
+    ],
+)
+def test_what_a_form_cannot_hold_is_not_guessed_at(form: dict[str, Any], rule: str) -> None:
+    """Given as JSON, a text may stand where a tick is due: the error names the field, the value and the rule."""
+    with pytest.raises(errors.BadInput, match=rule):
+        options_of(Kind.BACKFILL, {"stores": ["S"], **form}, None)
+
+
+@pytest.mark.parametrize("conf", [{"follow_up": "1"}, {"follow_up": True}, {"release": ["r"]}])
+def test_what_is_on_no_form_is_not_guessed_at_either(conf: dict[str, Any]) -> None:
+    """Follow-ups are counted, and a release names one run."""
+    with pytest.raises(errors.BadInput, match=next(iter(conf))):
+        options_of(Kind.BACKFILL, {"everything": True}, conf)
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "conf", "hint"),
+    [
+        ("nightly_catalog_sync", {"dryrun": True}, "'dryrun' .*did you mean 'dry_run'"),
+        ("nightly_catalog_sync", {"skus": ["A"]}, "'skus'"),
+        ("nightly_catalog_sync", {"release": "r"}, "'release'"),
+        ("backfill_catalog", {"to": "r"}, "'to'"),
+        ("rollback_catalog", {"to": "r", "store": ["SEA-001"], "dry_run": False}, "'store' .*did you mean 'stores'"),
+        ("collect_upload_results", {"dry_run": True}, "'dry_run'"),
+        ("probe_catalog_api", {"canery": False}, "'canery' .*did you mean 'canary'"),
+        ("redrive_dead_letters", {"wy": "FOREIGN"}, "'wy' .*did you mean 'why'"),
+        ("release_held_changes", {"run": "r", "hash": "x"}, "'hash'"),
+    ],
+)
+def test_a_misspelt_field_is_refused(dags: dict[str, Any], dag_id: str, conf: dict[str, Any], hint: str) -> None:
+    """Else a run would send although ``dryrun`` was asked for, or roll back every store for one."""
+    with pytest.raises(errors.BadInput, match=hint) as refused:
+        conf_of(started(dags[dag_id], conf))
+    assert f"is no field of {dag_id}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "conf"),
+    [
+        ("nightly_catalog_sync", None),
+        ("nightly_catalog_sync", {"stores": [], "dry_run": False, "reason": "", "follow_up": 1}),
+        ("backfill_catalog", {"release": "r", "dry_run": False, "reason": "why", "follow_up": 1}),
+        ("rollback_catalog", {"release": "r", "dry_run": False, "reason": "why", "to": "r", "stores": []}),
+        ("rollback_catalog", {"to": "r", "stores": [], "dry_run": False, "reason": "why", "follow_up": 2}),
+        ("collect_upload_results", {}),
+        ("probe_catalog_api", {"canary": False}),
+        ("redrive_dead_letters", {"why": None, "limit": 5, "dry_run": True}),
+        ("release_held_changes", {"run": "r"}),
+        # What another DAG's TriggerDagRunOperator adds by itself.
+        ("nightly_catalog_sync", {"openlineage": {"parentRunId": "x"}}),
+    ],
+)
+def test_what_our_own_runs_start_with_is_known(dags: dict[str, Any], dag_id: str, conf: dict[str, Any] | None) -> None:
+    """Forms, follow-ups, releases and questions."""
+    assert conf_of(started(dags[dag_id], conf)) == (conf or {})
+
+
+def started(dag: Any, conf: dict[str, Any] | None) -> Any:
+    """What a task sees of a run that was started with ``conf``."""
+    return {"dag": dag, "dag_run": SimpleNamespace(dag_id=dag.dag_id, conf=conf)}
 
 
 @pytest.mark.parametrize(
