@@ -63,9 +63,17 @@ def test_a_failure_is_told_without_the_ledger(told: list[Message], caplog: pytes
 
 def test_a_late_run_is_told_without_the_ledger(told: list[Message]) -> None:
     """The deadline's context is small: the run, as Airflow's API has it."""
-    run = {"dag_id": DAG, "dag_run_id": "manual__1", "queued_at": "2026-11-28T02:30:00Z"}
+    run = {"dag_id": DAG, "dag_run_id": "manual__1", "queued_at": "2026-11-28T02:30:00Z", "state": "running"}
     asyncio.run(alerting.run_is_late({"dag_run": run}))
     assert ["is late; and the ledger cannot be used" in message.text for message in told] == [True]
+
+
+@pytest.mark.parametrize("state", ["success", "failed"])
+def test_a_run_that_has_ended_is_not_late(told: list[Message], state: str) -> None:
+    """Airflow drops the deadline of a run that went well only: that of one that failed passes hours later."""
+    run = {"dag_id": DAG, "dag_run_id": "manual__1", "queued_at": "2026-11-28T02:30:00Z", "state": state}
+    asyncio.run(alerting.run_is_late({"dag_run": run}))
+    assert told == []
 
 
 def test_a_success_is_no_news_without_the_ledger(told: list[Message]) -> None:
