@@ -24,6 +24,8 @@ _BESIDE_THE_FORM = {
     "backfill_catalog": ("follow_up", "release"),
     "rollback_catalog": ("follow_up", "release"),
 }
+#: Airflow's limit on the name of a mapped task, in characters.
+LABEL_LIMIT = 250
 #: What others put in unasked: the ``TriggerDagRunOperator`` of a DAG that is not ours.
 _FROM_OTHERS = ("openlineage",)
 
@@ -112,9 +114,9 @@ def open_named(name: str, options: Options) -> Run:
 
 
 def label(text: str) -> None:
-    """Name the current mapped task in the UI (``map_index_template="{{ label }}"``)."""
+    """Name the current mapped task in the UI (``map_index_template="{{ label }}"``); a long name is cut."""
     context: Any = get_current_context()
-    context["label"] = text
+    context["label"] = shorten(text, LABEL_LIMIT)
 
 
 def _names(values: Mapping[str, Any], field: str) -> tuple[str, ...]:

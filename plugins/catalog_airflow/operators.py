@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, NoReturn
 
 from airflow.sdk import BaseOperator
@@ -10,6 +11,19 @@ from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 from catalog_airflow.links import StartedRunLink
 
 RELEASE_DAG = "release_held_changes"
+#: Airflow's limit on a run's id, in characters.
+ID_LIMIT = 250
+#: The XCom in which Airflow keeps the id of the run that a task has started.
+STARTED = "trigger_run_id"
+
+
+def started_id(what: str, run_id: str) -> str:
+    """Return ``<what>__<run_id>``, the id of what a run starts: a long one is cut, and told apart by its hash."""
+    whole = f"{what}__{run_id}"
+    if len(whole) <= ID_LIMIT:
+        return whole
+    mark = hashlib.sha256(whole.encode()).hexdigest()[:12]
+    return f"{whole[: ID_LIMIT - len(mark) - 1]}-{mark}"
 
 
 class StartRun(BaseOperator):
@@ -25,10 +39,15 @@ class StartRun(BaseOperator):
 
     def start(self, context: Any, dag_id: str, what: str, conf: dict[str, Any]) -> NoReturn:
         """End the task by starting ``<what>__<this run's id>``: a cleared task starts no second one."""
-        self.started = (dag_id, f"{what}__{context['dag_run'].run_id}")
+        run_id = started_id(what, context["dag_run"].run_id)
+        self.started = (dag_id, run_id)
+        # Clearing forgot the XCom. Airflow would skip the task without it, as if nothing had been started.
+        if context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id]):
+            context["ti"].xcom_push(key=STARTED, value=run_id)
+            raise AirflowSkipException(f"run {run_id} of {dag_id} was started before")
         raise DagRunTriggerException(
             trigger_dag_id=dag_id,
-            dag_run_id=self.started[1],
+            dag_run_id=run_id,
             conf=conf,
             reset_dag_run=False,
             skip_when_already_exists=True,

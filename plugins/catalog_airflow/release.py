@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from catalog_airflow.context import conf_of, open_named
 from catalog_airflow.listeners import SUMMARY
-from catalog_airflow.operators import StartRun
+from catalog_airflow.operators import STARTED, StartRun
 from catalog_sync.errors import CatalogSyncError
 from catalog_sync.run import Kind, Options
 
@@ -118,7 +118,7 @@ def record_answer() -> str:
             raise AirflowSkipException("nothing is held, so nothing was asked")
         raise AirflowFailException("nobody could be asked: see the log of show_held, then that of approve")
     if answer["chosen_options"] == [ApprovalOperator.APPROVE]:
-        if not context["ti"].xcom_pull(task_ids="start_release", key="trigger_run_id"):
+        if not context["ti"].xcom_pull(task_ids="start_release", key=STARTED):
             raise AirflowFailException("approved, but not released: see the log of start_release; nothing was sent")
         told = f"approved by {_who(answer)}"
     else:

@@ -12,9 +12,10 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, D
 from airflow.serialization.serialized_objects import DagSerialization
 
 from catalog_airflow import tasks
+from catalog_airflow.context import label
 from catalog_airflow.links import CatalogPageLink, LakeLink, RunbookLink, StartedRunLink, lake_address
 from catalog_airflow.listeners import NOTE_LIMIT, shortened
-from catalog_airflow.operators import AskForRelease
+from catalog_airflow.operators import AskForRelease, started_id
 from catalog_airflow.pipeline import summary_of
 from catalog_sync.alerts.kinds import ABOUT
 
@@ -45,7 +46,7 @@ def test_a_run_is_started_once_and_linked() -> None:
     """What a task starts is called after its own run, so that a cleared one starts no other; the task links to it."""
     asked = AskForRelease(task_id="ask_for_release", kind="night")
     assert StartedRunLink().get_link(asked, ti_key=KEY) == ""
-    ti = SimpleNamespace(xcom_pull=lambda **_: {"held": 3})
+    ti = SimpleNamespace(xcom_pull=lambda **_: {"held": 3}, get_dr_count=lambda dag_id, run_ids: 0)
     with pytest.raises(DagRunTriggerException) as started:
         asked.execute({"ti": ti, "dag_run": SimpleNamespace(run_id="scheduled__2026-11-28T02:00:00+00:00")})
     assert started.value.trigger_dag_id == "release_held_changes"
@@ -53,6 +54,42 @@ def test_a_run_is_started_once_and_linked() -> None:
     assert started.value.skip_when_already_exists
     link = StartedRunLink().get_link(asked, ti_key=KEY)
     assert link.endswith("/dags/release_held_changes/runs/held__scheduled__2026-11-28T02%3A00%3A00%2B00%3A00")
+
+
+def test_what_was_started_before_is_not_taken_for_missing() -> None:
+    """Airflow skips a task whose run exists without a word, and the question would be red while that run sends."""
+    left: dict[str, str] = {}
+    asked = AskForRelease(task_id="ask_for_release", kind="night")
+    ti = SimpleNamespace(
+        xcom_pull=lambda **_: {"held": 3},
+        xcom_push=lambda key, value: left.update({key: value}),
+        get_dr_count=lambda dag_id, run_ids: int((dag_id, run_ids) == ("release_held_changes", ["held__r1"])),
+    )
+    with pytest.raises(AirflowSkipException, match="held__r1 of release_held_changes"):
+        asked.execute({"ti": ti, "dag_run": SimpleNamespace(run_id="r1")})
+    assert left == {"trigger_run_id": "held__r1"}
+    assert StartedRunLink().get_link(asked, ti_key=KEY).endswith("/dags/release_held_changes/runs/held__r1")
+
+
+def test_the_id_of_a_started_run_fits_and_stays_the_same() -> None:
+    """Airflow takes 250 characters, and the run that starts another may itself have as many."""
+    long, other = (started_id("release", f"held__{'x' * 243}{end}") for end in "ab")
+    assert len(long) == len(other) == 250
+    assert long != other
+    assert long == started_id("release", f"held__{'x' * 243}a")
+    assert long.startswith("release__held__xxx")
+    assert started_id("held", "r" * 244) == f"held__{'r' * 244}"
+
+
+def test_the_name_of_a_mapped_task_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow keeps 250 characters of it; a database that minds would fail the task once its work is done."""
+    made: dict[str, Any] = {}
+    monkeypatch.setattr("catalog_airflow.context.get_current_context", lambda: made)
+    label(f"shard: {'S' * 200} … {'T' * 200}")
+    assert made["label"].startswith("shard: SSS")
+    assert len(made["label"]) == 250
+    label("erp")
+    assert made["label"] == "erp"
 
 
 def test_the_files_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
