@@ -78,6 +78,18 @@ def _fail(dag_run: DagRun, absent: list[str]) -> None:
     log.error("Run %s of %s: %s", dag_run.run_id, dag_run.dag_id, text)
     dag_run.note = text
     dag_run.set_state(DagRunState.FAILED)
+    _call_back(dag_run, "a pool that its tasks need does not exist")
+
+
+def _call_back(dag_run: DagRun, reason: str) -> None:
+    """Have the DAG processor call what the DAG calls when a run fails: Airflow does so for what it fails itself."""
+    from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
+    from sqlalchemy.orm import object_session
+
+    dag, session = dag_run.dag, object_session(dag_run)
+    request = dag_run.produce_dag_callback(dag, success=False, reason=reason)  # type: ignore[arg-type]
+    # With the scheduler's own session: it is written together with the run's state, or not at all.
+    DatabaseCallbackSink().send(request, session=session)  # type: ignore[arg-type]
 
 
 def _note_summary(dag_run: DagRun) -> None:

@@ -264,3 +264,46 @@ def test_the_probe_is_red_when_a_check_fails(nights: Nights) -> None:
     nights.run("probe_catalog_api", canary=False)
     assert (nights.state, nights.tasks) == ("failed", {"probe": {"failed"}})
     assert nights.deployment.uploads() == 1
+
+
+def test_a_run_without_its_pool_is_told_of(database: None) -> None:
+    """Airflow calls back for what it fails itself; for what the listener fails, it does. The scheduler commits."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    from airflow.models.dag_version import DagVersion
+    from airflow.models.dagrun import DagRun
+    from airflow.models.db_callback_request import DbCallbackRequest
+    from airflow.models.pool import Pool
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.utils.session import create_session
+    from airflow.utils.sqlalchemy import prohibit_commit
+    from airflow.utils.state import DagRunState
+    from airflow.utils.types import DagRunTriggeredByType, DagRunType
+    from sqlalchemy import delete, select
+
+    from catalog_airflow import listeners
+
+    DagBundlesManager().sync_bundles_to_db()
+    sync_bag_to_db(DagBag(str(ROOT / "dags")), "dags-folder", None)
+    with create_session() as session:
+        dag = SerializedDagModel.get("nightly_catalog_sync", session=session).dag  # type: ignore[union-attr]
+        run = DagRun(
+            dag_id=dag.dag_id, run_id="manual__no_pool", run_type=DagRunType.MANUAL, state=DagRunState.RUNNING,
+            triggered_by=DagRunTriggeredByType.TEST,
+        )  # fmt: skip
+        run.dag = dag
+        run.created_dag_version = DagVersion.get_latest_version(dag.dag_id, session=session)
+        session.add(run)
+        session.flush()
+        with prohibit_commit(session):
+            session.execute(delete(Pool).where(Pool.pool == "catalog_api"))
+            listeners.on_dag_run_running(run, "")
+            session.flush()
+            [kept] = session.scalars(select(DbCallbackRequest))
+            told = kept.get_callback_request()
+        assert (run.state, told.is_failure_callback, told.dag_id, told.run_id) == (
+            DagRunState.FAILED, True, "nightly_catalog_sync", "manual__no_pool",
+        )  # fmt: skip
+        assert "The pool catalog_api does not exist" in run.note
+        assert told.msg == "a pool that its tasks need does not exist"
+        session.rollback()
