@@ -13,6 +13,7 @@ from catalog_sync.alerts.kinds import Kind
 from catalog_sync.alerts.telling import tell
 from catalog_sync.alerts.watch import watch
 from catalog_sync.errors import shorten
+from catalog_sync.run import Kind as RunKind
 
 if TYPE_CHECKING:
     from catalog_sync.run import Run
@@ -25,6 +26,8 @@ WHOLE = "whole"
 ABOUT_ITSELF = (
     Kind.RUN_INCOMPLETE, Kind.BOOKS_UNBALANCED, Kind.UPLOADS_FAILED, Kind.ROWS_REFUSED, Kind.BATCH_REFUSED
 )  # fmt: skip
+#: Runs that a scheduler starts and that are accounted for.
+WITH_BOOKS = (RunKind.NIGHT, RunKind.BACKFILL, RunKind.ROLLBACK)
 
 
 def after_run(run: Run, books: dict[str, Any], sqs: Any = None) -> None:
@@ -102,9 +105,13 @@ def run_late(run: Run, dag_id: str, since: float) -> None:
 
 
 def run_succeeded(run: Run, dag_id: str) -> None:
-    """Take note that a run of the DAG went well: it fails and is late no more."""
+    """Take note that a run of the DAG went well: it is late no more, and fails no more if its books are complete.
+
+    A task that was marked success by hand has made no books. Runs that only collect, ask or look have none.
+    """
     book = AlertBook.of(run)
-    if _end(run, book, dag_id, Kind.RUN_FAILED, Kind.RUN_LATE):
+    well = run.asked.kind not in WITH_BOOKS or journal.books_of(run).get("state") == "complete"
+    if _end(run, book, dag_id, Kind.RUN_LATE, *([Kind.RUN_FAILED] if well else [])):
         tell(run)
 
 

@@ -219,6 +219,7 @@ def late(office: Office) -> None:
 
 def succeeded(office: Office) -> None:
     """Airflow says that a run went well."""
+    works(office)
     run_succeeded(office.world.job("mended").open(), "nightly_catalog_sync")
 
 
@@ -314,6 +315,16 @@ def test_a_message_says_what_since_when_how_bad_and_what_to_do(office: Office) -
     assert "- Since: 2026-09-21" in message.text
     assert ", for 1 d" in message.text
     assert "How bad" not in message.text
+
+
+def test_a_task_marked_success_by_hand_mends_nothing(office: Office) -> None:
+    """Without complete books a night has not gone well, whatever Airflow says of it; late it is no more."""
+    failed(office)
+    late(office)
+    run_succeeded(office.world.job("faulty").open(), DAG)
+    assert office.names() == [f"RUN_FAILED#{DAG}"]
+    run_succeeded(office.world.job("looked", RunKind.COMMAND).open(), DAG)  # a DAG whose runs have no books
+    assert office.names() == []
 
 
 def test_names_of_others_are_no_markup(office: Office) -> None:

@@ -386,7 +386,7 @@ def test_a_night_that_is_cleared_after_its_release_holds_nothing_any_more(office
 def test_an_old_run_that_fails_again_does_not_stand_for_tonights(office: Office) -> None:
     """The alert stays that of the younger run, and ends with a run that is younger still."""
     world = office.world
-    world.job("between").read(rows("B"))
+    office.night("between", rows("B"))
     world.wait(24)
     run_failed(world.job("n1").read(rows("B")).open(), DAG, "timed out")
     run_failed(world.job("first").open(), DAG, "cleared, and failed again")
@@ -421,7 +421,7 @@ def test_an_old_run_that_succeeds_again_does_not_say_that_tonights_is_well(offic
     run_failed(world.job("first").open(), DAG, "cleared, and failed again")
     assert f"RUN_LATE#{DAG}" in office.names()
     world.wait(24)
-    world.job("n2").read()
+    office.night("n2")
     run_succeeded(world.job("n2").open(), DAG)
     assert not names & set(office.names())
 
