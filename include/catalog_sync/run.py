@@ -91,9 +91,10 @@ def sources_of(kind: Kind, settings: Settings) -> tuple[str, ...]:
 def run_name(external_id: str) -> str:
     """Return the run's name in lake and ledger: ``external_id`` with unsafe characters replaced, and then told apart.
 
-    Airflow's run ids hold ``:`` and ``+``, which object stores and folders take badly.
+    Airflow's run ids hold ``:`` and ``+``, which object stores and folders take badly; a name that begins with a dot
+    would be hidden, or another folder.
     """
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", external_id)[:180]
+    safe = re.sub(r"^\.|[^A-Za-z0-9._-]", "_", external_id)[:180]
     if safe == external_id:
         return safe
     return f"{safe}-{hashlib.sha256(external_id.encode()).hexdigest()[:6]}"

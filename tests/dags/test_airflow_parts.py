@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -103,6 +104,13 @@ def test_runs_of_two_dags_never_share_a_name() -> None:
     names = {name_of(kind, "scheduled__2026-11-23") for kind in (Kind.NIGHT, Kind.BACKFILL, Kind.COLLECT)}
     assert len(names) == 3
     assert "scheduled__2026-11-23" in names
+
+
+@pytest.mark.parametrize("run_id", [".", "..", ".hidden", "..%2F"])
+def test_no_run_is_called_like_a_folder_or_hidden(run_id: str) -> None:
+    """Such a name would be the folder of all runs, or one that nobody finds by its name."""
+    assert re.fullmatch(r"_[A-Za-z0-9._-]+-[0-9a-f]{6}|_-[0-9a-f]{6}", name_of(Kind.NIGHT, run_id))
+    assert name_of(Kind.NIGHT, "a.b") == "a.b"
 
 
 def test_the_form_becomes_the_runs_options() -> None:
