@@ -25,7 +25,8 @@ says what is missing.
 - *there is no plan*: a task before `plan` failed. Its log names the source, file or connection. Mend it, clear that
   task.
 - *rows were not sent*: look at the red `upload`. A 403 names what to check (role, permission, allowlisting, clock);
-  mend it and clear `upload` (with downstream). *Superseded* means that a newer run has planned since: clear nothing,
+  mend it and clear the red `upload` itself with *Downstream* (not the run's *Clear only failed tasks*, which collects
+  nothing again). *Superseded* means that a newer run has planned since: clear nothing,
   that run carries the rows.
 - *rows failed at Amazon*: a follow-up run has been started, or the next night derives the same rows again.
 - *rows have no result yet*: `collect_upload_results` or the next night settles them; until then they are in doubt.
@@ -46,6 +47,9 @@ messages became dead letters. It names its runbook (`docs/runbooks/`).
 names its runbook.
 
 Clearing any task, even days later, is safe: nothing is sent twice knowingly and nothing old replaces something newer.
+Deleting a run in Airflow forgets nothing: the same id goes on where it stood; for a fresh reading trigger a new run.
+Unpausing this DAG starts the last missed run at once. `airflow dags test` and `airflow tasks test` really send. A field
+that is misspelt in a run's JSON is refused, and so is a value of another type.
 Airflow's *backfill* is refused here, since sources only show today: use `backfill_catalog`.
 """
 
