@@ -20,7 +20,7 @@ missed nights are one plan with all that differs today, and there is no way to s
 Example: a planogram import at Amazon dropped store `SEA-001`. Stores `SEA-001`, Resend ticked, Dry run ticked; look
 at the log of `plan`; then the same with Dry run unticked.
 
-Deleting a run in Airflow forgets nothing: the same id goes on where it stood; for a fresh reading trigger a new run.
+Deleting a run in Airflow forgets nothing: no other run may have its id.
 
 One run sends at a time. When the nightly sync is sending, `plan` waits for it. A long backfill gives way after each
 slice of 50 batches (one `upload` task): a night that waits goes first, and what it has read later is left to it, *in

@@ -25,9 +25,10 @@ says what is missing.
 - *there is no plan*: a task before `plan` failed. Its log names the source, file or connection. Mend it, clear that
   task.
 - *rows were not sent*: look at the red `upload`. A 403 names what to check (role, permission, allowlisting, clock);
-  mend it and clear the red `upload` itself with *Downstream* (not the run's *Clear only failed tasks*, which collects
-  nothing again). *Superseded* means that a newer run has planned since: clear nothing,
-  that run carries the rows.
+  mend it, try access with `probe_catalog_api`, *Canary* unticked, and clear the red `upload` itself with *Downstream*
+  (not the run's *Clear only failed tasks*, which collects nothing again). *Superseded*, or *run … has made plan …
+  since*: clear nothing. A newer run about the whole catalog carries the rows; one about a part (a backfill, a release,
+  a canary, a rollback) carries none of them: start this DAG by hand, or wait for the next night.
 - *rows failed at Amazon*: a follow-up run has been started, or the next night derives the same rows again.
 - *rows have no result yet*: `collect_upload_results` or the next night settles them; until then they are in doubt.
 - *does not balance*: rows are unaccounted for. Keep the run's folder in the lake and call a developer.
@@ -47,7 +48,8 @@ messages became dead letters. It names its runbook (`docs/runbooks/`).
 names its runbook.
 
 Clearing any task, even days later, is safe: nothing is sent twice knowingly and nothing old replaces something newer.
-Deleting a run in Airflow forgets nothing: the same id goes on where it stood; for a fresh reading trigger a new run.
+Deleting a run in Airflow forgets nothing: no other run may have its id, and a night that Airflow starts again goes on
+where it stood. For a fresh reading trigger a new run.
 Unpausing this DAG starts the last missed run at once. `airflow dags test` and `airflow tasks test` really send. A field
 that is misspelt in a run's JSON is refused, and so is a value of another type.
 Airflow's *backfill* is refused here, since sources only show today: use `backfill_catalog`.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalog_sync.clock import Clock, SystemClock
 from catalog_sync.connections import Connections
-from catalog_sync.errors import Misconfigured, shorten
+from catalog_sync.errors import BadInput, Misconfigured, shorten
 from catalog_sync.settings import Settings
 
 if TYPE_CHECKING:  # DAG files import this module, and boto3 alone takes half a second
@@ -47,7 +47,7 @@ class Options:
     ``release`` names the run whose held rows this one sends, a person having approved them; ``to``
     (``Kind.ROLLBACK`` only) says after which run, or at what time, Amazon's catalog was as it shall be again;
     ``by`` is the user who started it; ``origin`` is what a scheduler calls the run: ``<DAG>/<DAG run id>``, for
-    links; empty without one.
+    links; ``asked_at`` is the time that the scheduler was asked to start it after; both are empty without one.
     """
 
     kind: Kind = Kind.NIGHT
@@ -65,6 +65,7 @@ class Options:
     to: str = ""
     by: str = ""
     origin: str = ""
+    asked_at: str = ""
 
     @classmethod
     def of(cls, raw: dict[str, Any]) -> Options:
@@ -190,6 +191,18 @@ class Run:
     def options(self) -> Options:
         """What the run was started for (not what this task was given, should the two differ)."""
         return Options.of(self.manifest["options"])
+
+    def require_own_name(self) -> None:
+        """Raise when this name is another run's, which a scheduler was asked for at another time and has forgotten.
+
+        :raises BadInput: what was asked now would be passed over, and the other run gone on with.
+        """
+        before, now = self.options.asked_at, self.asked.asked_at
+        if before and now and before != now:
+            raise BadInput(
+                f"run id {self.asked.origin.rpartition('/')[2]!r}: a run of this id was started for {before}, and what "
+                "it read and sent stands; start another run with a new id"
+            )
 
     @cached_property
     def stores(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -98,12 +99,17 @@ def options_of(
 
 
 def open_run(kind: Kind) -> Run:
-    """Open the run that the current task belongs to."""
+    """Open the run that the current task belongs to.
+
+    :raises BadInput: what it was started with is wrong, or its id was another run's.
+    """
     context = get_current_context()
     dag_run = context["dag_run"]
     by = str(getattr(dag_run, "triggering_user_name", "") or "")
     options = options_of(kind, context["params"], conf_of(context), by, f"{dag_run.dag_id}/{dag_run.run_id}")
-    return open_named(name_of(kind, dag_run.run_id), options)
+    run = open_named(name_of(kind, dag_run.run_id), replace(options, asked_at=dag_run.run_after.isoformat()))
+    run.require_own_name()
+    return run
 
 
 def open_named(name: str, options: Options) -> Run:

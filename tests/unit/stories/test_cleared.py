@@ -16,7 +16,7 @@ from catalog_sync import notify, overview, settle, slices
 from catalog_sync.alerts.evaluate import run_failed, run_late, run_succeeded
 from catalog_sync.alerts.heartbeat import beat
 from catalog_sync.attempts import Attempt
-from catalog_sync.errors import Superseded
+from catalog_sync.errors import BadInput, Superseded
 from catalog_sync.lake import Lake
 from catalog_sync.release import approve, question
 from catalog_sync.run import Kind, Run
@@ -486,3 +486,13 @@ def test_books_of_a_run_that_the_ledger_has_forgotten_stand(world: World) -> Non
     world.clock.sleep(world.settings.ledger.keep.total_seconds() + 1)
     world.ledger.forget(world.clock.time())
     assert world.job("n1").account()["total"] == books["total"]
+
+
+def test_an_id_that_was_another_runs_is_refused(world: World) -> None:
+    """A scheduler forgets a run that is deleted; what was asked under its id stands, and is not passed over."""
+    job = world.job("r", asked_at="2026-11-20T02:30:00+00:00", origin="backfill_catalog/r", dry_run=True)
+    job.whole()
+    job.open().require_own_name()
+    world.job("r").open().require_own_name()  # who only looks knows no time
+    with pytest.raises(BadInput, match="run id 'r': a run of this id was started for 2026-11-20"):
+        world.job("r", asked_at="2026-11-21T09:00:00+00:00", origin="backfill_catalog/r").open().require_own_name()
