@@ -5,6 +5,7 @@
 
     plan → ask_for_release → account
     settle → send_notices → account
+    upload, collect_results, settle → account
 
 A failed upload stops nothing: from ``collect_results`` on, tasks run whatever happened before (``all_done``).
 ``account`` is the only leaf, so it decides how the run ends.
@@ -63,6 +64,8 @@ def sync_pipeline(kind: Kind, config: Settings) -> None:
     accounted = account(kind=kind.value)
     (extracted >> shards >> prepared >> planned >> uploaded >> collected >> settled >> followed >> accounted)
     planned >> asked >> accounted
+    # Cleared together with one of these, as *Clear only failed tasks* does, it must not run beside it.
+    [uploaded, collected, settled] >> accounted
     settled >> send_notices.override(trigger_rule=ALL_DONE)(kind=kind.value) >> accounted
 
 

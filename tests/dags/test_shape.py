@@ -16,11 +16,13 @@ CHAIN = ["extract", "shards", "prepare", "plan", "upload", "collect_results", "s
 def test_the_job_is_one_chain(dags: dict[str, Any], dag_id: str) -> None:
     """Nightly, backfill and rollback are the same job, each stage after the other, with ``account`` as the only leaf.
 
-    Beside it a person is asked about what the plan holds, and stores and owners of sources are told.
+    Beside it a person is asked about what the plan holds, and stores and owners of sources are told. ``account`` waits
+    for whatever it accounts for, so that it never says unsent of what a task that was cleared with it is sending.
     """
     edges = {task.task_id: set(task.downstream_task_ids) for task in dags[dag_id].tasks}
     chain = {one: {following} for one, following in pairwise(CHAIN)} | {"account": set()}
-    beside = {"plan": {"upload", "ask_for_release"}, "settle": {"start_follow_up", "send_notices"}}
+    beside = {"plan": {"upload", "ask_for_release"}, "settle": {"start_follow_up", "send_notices", "account"}}
+    beside |= {"upload": {"collect_results", "account"}, "collect_results": {"settle", "account"}}
     assert edges == {**chain, **beside, "ask_for_release": {"account"}, "send_notices": {"account"}}
 
 
