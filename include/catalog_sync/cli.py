@@ -89,10 +89,10 @@ def parser() -> argparse.ArgumentParser:
     back.add_argument("--run-id", help="the run's name (default: made from the time)")
 
     shown = commands.add_parser("books", help="show the books of a run")
-    shown.add_argument("run", help="the run's name in the lake, or its Airflow run id")
+    shown.add_argument("run", help="the run's name, as its note gives it; a night's Airflow run id will do")
 
     told = commands.add_parser("notices", help="show what a run told the stores and the owners of its sources")
-    told.add_argument("run", help="the run's name in the lake, or its Airflow run id")
+    told.add_argument("run", help="the run's name, as its note gives it; a night's Airflow run id will do")
     told.add_argument("--about", default="", metavar="NAME", help="only the notices of this store or source")
 
     item = commands.add_parser("why", help="tell the whole story of an item: why it is, or is not, at Amazon")
