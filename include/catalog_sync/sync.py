@@ -42,15 +42,20 @@ def sync(run: Run, report: Report = lambda name, counts: None) -> dict[str, Any]
 
     A failed upload or a failure to collect stops nothing else, just as in the DAG: the books then say what is missing.
     Errors before there is a plan are raised, since nothing was sent.
+
+    :raises Misconfigured: results cannot be collected as things are configured; what was sent is in the books.
     """
     made = make_plan(run, report)
+    mistake: Misconfigured | None = None
     if not made["dry_run"]:
         _send(run, made, report)
-        _collect(run, report)
+        mistake = _collect(run, report)
         report("settle", settle(run))
         report("notices", tell(run))
     result = account(run)
     report("account", {"state": result["state"]})
+    if mistake:
+        raise mistake
     return result
 
 
@@ -65,7 +70,8 @@ def _send(run: Run, made: dict[str, Any], report: Report) -> None:
             report(f"upload {group[0]} of {made['batches']}", {"error": _told(error)})
 
 
-def _collect(run: Run, report: Report) -> None:
+def _collect(run: Run, report: Report) -> Misconfigured | None:
+    """Collect what comes; return what somebody must mend first, if anything."""
     collector, failures = Collector(run), 0
     while failures < PATIENCE:
         try:
@@ -75,7 +81,7 @@ def _collect(run: Run, report: Report) -> None:
                 report("archive", dict(collector.archive()))
         except Misconfigured as error:
             report("collect", {"error": _told(error)})
-            return
+            return error
         except Exception as error:
             failures += 1
             report("collect", {"error": _told(error)})
@@ -83,7 +89,8 @@ def _collect(run: Run, report: Report) -> None:
             continue
         failures = 0
         if progress.finished:
-            return
+            break
+    return None
 
 
 def _told(error: Exception) -> str:

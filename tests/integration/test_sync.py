@@ -409,6 +409,8 @@ def test_an_aws_resource_that_does_not_exist_is_named(
     merged = {key: {**deployment.raw.get(key, {}), **value} for key, value in changes.items()}
     with pytest.raises(Misconfigured, match=message):
         deployment.sync("n1", ROWS, **merged)
+    if "results" in changes:  # it was found out after the rows were sent
+        assert gather(deployment.open("n1"))["total"]["sent"] == len(ROWS)
 
 
 def test_a_failed_upload_task_raises_for_the_scheduler(deployment: Deployment) -> None:
