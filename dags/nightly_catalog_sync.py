@@ -55,6 +55,8 @@ that is misspelt in a run's JSON is refused, and so is a value of another type.
 Airflow's *backfill* is refused here, since sources only show today: use `backfill_catalog`.
 """
 
+from datetime import timedelta
+
 from airflow.sdk import CronTriggerTimetable, Param, dag
 
 from catalog_airflow.alerting import late
@@ -68,8 +70,11 @@ SETTINGS = load()
 
 @dag(
     doc_md=__doc__,
-    # No start date: the first run is the next night's, not the last one's.
-    schedule=CronTriggerTimetable(SETTINGS.schedule.cron, timezone=SETTINGS.schedule.timezone),
+    # No start date: the first run is the next night's, not the last one's. With ``run_immediately=False`` Airflow 3.3
+    # would still start the last night's when that began less than a tenth of a day ago.
+    schedule=CronTriggerTimetable(
+        SETTINGS.schedule.cron, timezone=SETTINGS.schedule.timezone, run_immediately=timedelta(0)
+    ),
     deadline=late(SETTINGS),
     catchup=False,
     **SCHEDULED,

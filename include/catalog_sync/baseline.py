@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from catalog_sync.fields import NO_STORE
 from catalog_sync.run import Kind
 
 if TYPE_CHECKING:
@@ -41,7 +40,8 @@ def take(run: Run, books: dict[str, Any]) -> None:
     known = adopted_stores(run)
     for store, line in books["stores"].items():
         whole = line["read"] > line["out_of_scope"] and not any(line[column] for column in _LEFT)
-        if store != NO_STORE and store not in known and whole and not run.options.narrowed:
+        # Rows of a store that was never configured are read and rejected: nothing of it was loaded.
+        if store in run.stores and store not in known and whole and not run.options.narrowed:
             run.ledger.put_new({"pk": _stores(run), "sk": store, "run_id": run.run_id, "at": now})
     judged = {one["source"] for one in run.lake.get_json(run.key("shards.json"))["sources"]}
     for source in (one.name for one in run.settings.sources):

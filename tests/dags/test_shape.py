@@ -96,3 +96,21 @@ def test_the_night_is_the_retailers(dags: dict[str, Any]) -> None:
     timetable = dags["nightly_catalog_sync"].timetable
     assert (timetable.expression, str(timetable.timezone)) == ("30 2 * * *", "America/Los_Angeles")
     assert dags["nightly_catalog_sync"].start_date is None
+
+
+def test_the_first_night_is_the_next_one(dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who starts the project an hour after the time of the night does not get last night's run as well."""
+    from airflow.sdk.timezone import datetime
+    from airflow.serialization.decoders import decode_timetable
+    from airflow.serialization.encoders import encode_timetable
+    from airflow.timetables.base import TimeRestriction
+
+    timetable = decode_timetable(encode_timetable(dags["nightly_catalog_sync"].timetable))
+    night = timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(datetime(2026, 11, 28), None, catchup=True)
+    ).run_after
+    monkeypatch.setattr("airflow.timetables.trigger.utcnow", lambda: night.add(hours=1))
+    first = timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
+    )
+    assert first.run_after == night.add(days=1)

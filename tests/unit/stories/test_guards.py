@@ -414,3 +414,12 @@ def test_the_question_shows_what_is_held_and_why(world: World) -> None:
         ".csv",
     ):
         assert text in asked["body"]
+
+
+def test_a_store_that_was_never_configured_is_not_told_as_closed(world: World) -> None:
+    """Its rows are rejected night after night; nothing of it was ever loaded."""
+    strange = row(1, store="BOS-001")
+    for name in ("n1", "n2"):
+        made = world.night(name, [*[row(n) for n in range(20)], strange])
+        assert (made["state"], made["stores"]["BOS-001"]["rejected"]) == ("complete", 1)
+        assert [one for one in made["guards"] if one["code"] == "STORE_CLOSED"] == []
