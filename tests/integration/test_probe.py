@@ -88,7 +88,7 @@ def test_a_canary_whose_notice_is_lost(deployment: Deployment) -> None:
     """The status API brings the result: a warning that names the runbook."""
     deployment.write([row(1)])
     deployment.faults(rates={"notice_lost": 1.0})
-    found = checks(deployment, **CANARY)
+    found = checks(deployment, results=deployment.results(poll_after="3s"), **CANARY)
     assert (found["canary"].status, found["canary"].advice) == ("warn", "See docs/runbooks/lost-subscription.md.")
     deployment.faults()
     assert checks(deployment)["subscription"].status == "fail"
